@@ -1,0 +1,121 @@
+"""Columns of frames as arrays and back: time stamps, names, grids of sites x windows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.errors import FrameError
+from fleet_dagster.model.tables import Table
+
+UTC_MICROSECONDS = pd.DatetimeTZDtype("us", "UTC")
+
+
+def stamps(microseconds: NDArray[np.int64]) -> pd.Series:
+    """Return instants as UTC time stamps."""
+    return pd.Series(microseconds.astype("M8[us]")).dt.tz_localize("UTC")
+
+
+def microseconds(column: "pd.Series[Any]") -> NDArray[np.int64]:
+    """Return UTC time stamps as microseconds since 1970."""
+    return column.astype(UTC_MICROSECONDS).to_numpy(dtype="M8[us]").astype(np.int64)
+
+
+def names(codes: NDArray[np.int64], vocabulary: Sequence[str]) -> pd.Categorical:
+    """Return names for codes into a vocabulary; -1 is null."""
+    return pd.Categorical.from_codes(codes, categories=pd.Index(vocabulary, dtype="str"))
+
+
+def codes_of(column: "pd.Series[Any]", numbers: Mapping[str, int]) -> NDArray[np.int64]:
+    """Return the number of each name; -1 for an unknown one. Fast where the column is categorical."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        table = np.array([numbers.get(name, -1) for name in column.cat.categories] + [-1], dtype=np.int64)
+        return table[column.cat.codes.to_numpy()]
+    return column.map(numbers).fillna(-1).to_numpy(dtype=np.int64)
+
+
+def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:  # Any: arrays, categoricals or series
+    """Build a frame of a table's columns, in storage order, without `fleet` and `day`."""
+    wanted = [name for name in table.column_names if name not in ("fleet", "day")]
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise FrameError(table.name, f"columns {missing} were not computed", "This is a defect of the node that builds it")
+    return pd.DataFrame({name: columns[name] for name in wanted}, copy=False)
+
+
+def empty_frame(table: Table) -> pd.DataFrame:
+    """Return a frame of a table without rows, typed as a full one."""
+    kinds: dict[str, Any] = {"string": "str", "timestamp": UTC_MICROSECONDS, "date": "object"}
+    columns = {c.name: pd.Series([], dtype=kinds.get(c.type, c.type)) for c in table.columns if c.name not in ("fleet", "day")}
+    return pd.DataFrame(columns)
+
+
+def within(frame: pd.DataFrame, span: Span) -> pd.DataFrame:
+    """Return the rows whose window starts in the span."""
+    starts = microseconds(frame["window_start"])
+    return frame[(starts >= span.start) & (starts < span.end)].reset_index(drop=True)
+
+
+_FILL: dict[str, float] = {"status": 3, "fault_count": 0, "sequence": -1}
+"""Integers that may be null are filled before pandas turns them into floats; only unusable snapshots lack the first two."""
+
+
+def telemetry_frame(rows: pa.Table) -> pd.DataFrame:
+    """Turn landed snapshots into the frame that the nodes take."""
+    for name, value in _FILL.items():
+        i = rows.schema.get_field_index(name)
+        column = rows.column(i)
+        if column.null_count:
+            rows = rows.set_column(i, rows.schema.field(i), column.fill_null(pa.scalar(value).cast(column.type)))
+    return rows.to_pandas(split_blocks=True)
+
+
+def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -> pa.Table:
+    """Turn a node's frame into Arrow rows in storage order, with `fleet` and `day`; NaN becomes null."""
+    n = len(frame)
+    day = (microseconds(frame["window_start"]) // DAY).astype(np.int32)
+    own = {"fleet": pa.array([fleet] * n, pa.string()), "day": pa.array(day).cast(pa.date32())}
+    columns = [own[c.name] if c.name in own else _arrow_column(frame[c.name], schema.field(c.name).type) for c in table.columns]
+    return pa.table(columns, schema=schema)
+
+
+def _arrow_column(column: "pd.Series[Any]", kind: pa.DataType) -> pa.Array:
+    if column.dtype.kind == "f" and pa.types.is_integer(kind):
+        column = column.astype("Int64")
+    array = pa.Array.from_pandas(column)
+    return array.cast(kind) if array.type != kind else array
+
+
+def concat(table: Table, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Stack frames of one table; names stay categorical where every frame shares the vocabulary."""
+    filled = [f for f in frames if len(f)]
+    return pd.concat(filled, ignore_index=True) if filled else empty_frame(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Puts rows of a frame onto a grid of sites x windows."""
+
+    rows: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, numbers: Mapping[str, int], *, start: int, interval: int, n_windows: int) -> "Scatter":
+        """Locate each row by its site and window; rows of unknown sites or other windows are left out."""
+        site = codes_of(frame["site_id"], numbers)
+        window = (microseconds(frame["window_start"]) - start) // interval
+        rows = np.flatnonzero((site >= 0) & (window >= 0) & (window < n_windows))
+        return cls(rows, site[rows] * n_windows + window[rows], (len(numbers), n_windows))
+
+    def grid(self, column: "pd.Series[Any]", empty: float, dtype: Any = np.float64) -> NDArray[Any]:  # Any: numpy dtypes
+        """Return the column on the grid, `empty` where no row is."""
+        out = np.full(self.shape[0] * self.shape[1], empty, dtype=dtype)
+        values = column.to_numpy(dtype=dtype, na_value=empty) if column.isna().any() else column.to_numpy(dtype=dtype)
+        out[self.cells] = values[self.rows]
+        return out.reshape(self.shape)

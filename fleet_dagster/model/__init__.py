@@ -1,0 +1,1 @@
+"""Records, table definitions, configuration and errors: standard library and pydantic only."""

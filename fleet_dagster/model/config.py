@@ -1,0 +1,273 @@
+"""`FleetConfig`: everything that defines a fleet, with every limit enforced when it is made."""
+
+import datetime as dt
+import hashlib
+import json
+import zoneinfo
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from fleet_dagster.model.profiles import PRESETS, PROFILES, FleetProfile, Frozen, HealthWeights, fleet_profile_small
+from fleet_dagster.model.source import SourceMapping
+from fleet_dagster.model.tables import N_KPIS, UNMAPPED
+
+Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/'\"\\][^'\"\\\n]*$")]
+FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+MAX_WEIGHT = 1e9
+NUMERICS_VERSION = "1"
+"""Raised when a node starts to compute other rows from the same inputs: stored rows then no longer count as current."""
+
+
+class Kpi(Frozen):
+    """One key performance indicator: its unit, its range, and which way is better."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+    unit: str = "1"
+    lo: float = 0.0
+    hi: float = 1.0
+    direction: Literal["higher", "lower", "band"] = "higher"
+    target_lo: float | None = None
+    target_hi: float | None = None
+    domain: str = "general"
+
+    @model_validator(mode="after")
+    def _range_and_target_make_sense(self) -> Self:
+        if not self.lo < self.hi:
+            msg = f"KPI {self.name!r}: lo {self.lo:g} must be below hi {self.hi:g}. Swap them, or widen the range"
+            raise ValueError(msg)
+        has_target = self.target_lo is not None and self.target_hi is not None
+        if self.direction == "band" and not has_target:
+            msg = f"KPI {self.name!r}: direction 'band' needs target_lo and target_hi. Add both, or choose 'higher' or 'lower'"
+            raise ValueError(msg)
+        if self.direction != "band" and (self.target_lo is not None or self.target_hi is not None):
+            msg = f"KPI {self.name!r}: target_lo and target_hi go with direction 'band', found {self.direction!r}. Remove them"
+            raise ValueError(msg)
+        if self.target_lo is not None and self.target_hi is not None and not self.lo <= self.target_lo <= self.target_hi <= self.hi:
+            msg = (
+                f"KPI {self.name!r}: the target [{self.target_lo:g}, {self.target_hi:g}] must lie within "
+                f"[{self.lo:g}, {self.hi:g}]. Narrow it or widen lo and hi"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class RegionMapping(Frozen):
+    """Puts a site into a region, from an instant on."""
+
+    site_id: Identifier
+    region_id: Identifier
+    weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 1.0
+    critical: bool = False
+    depends_on: tuple[Identifier, ...] = ()
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    valid_from: AwareDatetime | None = None
+    """Start of validity; None means since the beginning of time."""
+
+    @field_validator("region_id")
+    @classmethod
+    def _not_reserved(cls, region_id: str) -> str:
+        if region_id == UNMAPPED:
+            msg = f"region_id {UNMAPPED!r} is reserved for sites that no mapping names. Choose another name"
+            raise ValueError(msg)
+        return region_id
+
+
+class AIModelSlot(Frozen):
+    """One registered AI model."""
+
+    slot_id: Annotated[int, Field(ge=0, le=15)]
+    model_id: Identifier
+    domain: str = "general"
+    version: str = "1"
+    active: bool = True
+    rate_limit_hz: Annotated[float, Field(gt=0)] = 10.0
+    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    backend: Literal["sklearn", "onnx", "http", "entry_point"] = "sklearn"
+    artifact: str = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+
+
+class HotSettings(Frozen):
+    """The part of a configuration that changes without a restart; versioned with `valid_from`."""
+
+    region_mappings: tuple[RegionMapping, ...]
+    health_weights: HealthWeights
+    ai_models: tuple[AIModelSlot, ...]
+    outlier_sigma: float
+    anomaly_threshold: float
+    deviation_sigma: float
+    min_good_pct: float
+    staleness_threshold_s: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, shortened: equal settings have equal digests."""
+        return content_digest(self.model_dump(mode="json"))
+
+
+class FleetConfig(Frozen):
+    """Everything that defines one fleet; raises on the first limit that is broken, naming field, value, limit and fix."""
+
+    name: FleetName
+    profile: FleetProfile = Field(default_factory=fleet_profile_small)
+    kpis: Annotated[tuple[Kpi, ...], Field(min_length=1, max_length=N_KPIS)]
+    region_mappings: tuple[RegionMapping, ...] = ()
+    health_weights: HealthWeights = PRESETS["energy"]
+    ai_models: tuple[AIModelSlot, ...] = ()
+    interval_s: int = 0
+    """Window length; 0 takes the profile's. [s]"""
+    staleness_threshold_s: Annotated[int, Field(ge=1, le=86_400)] = 120
+    allowed_lateness_days: Annotated[float, Field(ge=0, le=365)] = 7.0
+    future_tolerance_s: Annotated[int, Field(ge=0, le=86_400)] = 600
+    grace_s: Annotated[int, Field(ge=0, le=86_400)] = 120
+    min_good_pct: Annotated[float, Field(ge=0, le=100)] = 80.0
+    partition: Literal["daily", "hourly"] = "daily"
+    timezone: str = "UTC"
+    start_date: dt.date = dt.date(2026, 1, 1)
+    deviation_sigma: Annotated[float, Field(gt=0)] = 3.0
+    outlier_sigma: Annotated[float, Field(ge=0)] = 0.0
+    """Outlier threshold; 0 takes the profile's. [scaled MADs]"""
+    anomaly_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Anomaly threshold; 0 takes the profile's."""
+    telemetry_retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    schedule_minutes: Annotated[int, Field(ge=1, le=60)] = 5
+    source: SourceMapping = SourceMapping()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_names_and_profile(cls, raw: Any) -> Any:  # Any: whatever a YAML file or a caller gave
+        if not isinstance(raw, dict):
+            return raw
+        filled = dict(raw)
+        filled["profile"] = _by_name(filled.get("profile", "small"), PROFILES, "profile")
+        filled["health_weights"] = _by_name(filled.get("health_weights", "energy"), PRESETS, "health_weights")
+        profile = filled["profile"]
+        for name in ("interval_s", "outlier_sigma", "anomaly_threshold"):
+            if not filled.get(name):
+                filled[name] = profile[name] if isinstance(profile, dict) and name in profile else getattr(profile, name, 0)
+        return filled
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            msg = f"timezone {name!r} is not an IANA time zone. Use a name such as 'UTC' or 'Europe/Berlin'"
+            raise ValueError(msg) from error
+        return name
+
+    @field_validator("interval_s")
+    @classmethod
+    def _interval_divides_the_hour(cls, interval_s: int) -> int:
+        if interval_s < 1 or 3600 % interval_s:
+            msg = f"interval_s {interval_s} must divide an hour (3600 s). Use 1, 5, 10, 15, 30, 60, 300, 600, 900, 1800 or 3600"
+            raise ValueError(msg)
+        return interval_s
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        problems = [*_size_problems(self), *_repeat_problems(self), *_reference_problems(self)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def hot(self) -> HotSettings:
+        """The versioned part of the configuration."""
+        return HotSettings.model_validate({name: getattr(self, name) for name in HotSettings.model_fields})
+
+    @property
+    def structure_digest(self) -> str:
+        """Digest of what rows depend on besides the hot settings: KPIs, profile limits, interval."""
+        wanted = {"name", "kpis", "interval_s", "timezone", "start_date"}
+        return content_digest([NUMERICS_VERSION, self.model_dump(mode="json", include=wanted)])
+
+    @property
+    def kpi_names(self) -> tuple[str, ...]:
+        """Names of the KPIs in column order: the k-th feeds `kpi_k`."""
+        return tuple(kpi.name for kpi in self.kpis)
+
+
+def content_digest(content: object) -> str:
+    """Return 16 hex digits of the SHA-256 of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def larger_profile(n_sites: int, n_regions: int = 0) -> str:
+    """Say which profile would hold that many sites and regions."""
+    for profile in sorted(PROFILES.values(), key=lambda p: p.max_sites):
+        if n_sites <= profile.max_sites and n_regions <= profile.max_regions:
+            return f"Use profile {profile.name!r} (up to {profile.max_sites} sites, {profile.max_regions} regions)"
+    return "No profile holds more: split the sites over several fleets"
+
+
+def _by_name(value: Any, known: dict[str, Any], field: str) -> Any:  # Any: a name, a mapping or the object itself
+    if not isinstance(value, str):
+        return value
+    if value not in known:
+        msg = f"{field} {value!r} is unknown. Use one of {', '.join(sorted(known))}, or spell out its fields"
+        raise ValueError(msg)
+    return known[value]
+
+
+def _size_problems(config: FleetConfig) -> list[str]:
+    sites = {m.site_id for m in config.region_mappings}
+    regions = {m.region_id for m in config.region_mappings}
+    profile, problems = config.profile, []
+    advice = larger_profile(len(sites), len(regions))
+    if len(sites) > profile.max_sites:
+        problems.append(f"region_mappings name {len(sites)} sites, profile {profile.name!r} allows {profile.max_sites}. {advice}")
+    if len(regions) > profile.max_regions:
+        problems.append(f"region_mappings name {len(regions)} regions, profile {profile.name!r} allows {profile.max_regions}. {advice}")
+    active = [m for m in config.ai_models if m.slot_id >= profile.ai_slots]
+    if active:
+        ids = sorted(m.slot_id for m in active)
+        problems.append(f"ai_models use slots {ids}, profile {profile.name!r} has slots 0..{profile.ai_slots - 1}. Renumber or use a larger profile")
+    if config.health_weights.weight_count < len(config.kpis):
+        problems.append(
+            f"health_weights has {config.health_weights.weight_count} weights for {len(config.kpis)} kpis. Give one weight per KPI (0 to leave one out)"
+        )
+    return problems
+
+
+def _repeat_problems(config: FleetConfig) -> list[str]:
+    problems = []
+    for label, keys, fix in (
+        ("kpis repeat name", [k.name for k in config.kpis], "Rename one of them"),
+        ("region_mappings repeat site", [(m.site_id, m.valid_from) for m in config.region_mappings], "Keep one per site and valid_from"),
+        ("ai_models repeat slot_id", [m.slot_id for m in config.ai_models], "Give each model its own slot"),
+    ):
+        twice = _repeated(keys)
+        if twice:
+            problems.append(f"{label} {twice[0] if not isinstance(twice[0], tuple) else twice[0][0]!r}. {fix}")
+    return problems
+
+
+def _reference_problems(config: FleetConfig) -> list[str]:
+    sites = {m.site_id for m in config.region_mappings}
+    problems = []
+    for m in config.region_mappings:
+        strangers = [s for s in m.depends_on if s not in sites or s == m.site_id]
+        if strangers:
+            problems.append(f"region_mappings: site {m.site_id!r} depends_on {strangers[0]!r}, which is not another mapped site. Add it or fix the name")
+    unknown = sorted(set(config.source.kpis) - {k.name for k in config.kpis})
+    if unknown:
+        problems.append(f"source.kpis names {unknown[0]!r}, which is not one of the kpis. Add the KPI or remove the column")
+    by_region: dict[str, float] = {}
+    for m in config.region_mappings:
+        by_region[m.region_id] = by_region.get(m.region_id, 0.0) + m.weight
+    for region, weight in by_region.items():
+        if weight <= 0:
+            problems.append(f"region_mappings: every site of region {region!r} has weight 0. Give at least one a weight above 0")
+    return problems
+
+
+def _repeated(keys: Sequence[Any]) -> list[Any]:  # Any: whatever identifies a row
+    seen: set[Any] = set()
+    return [k for k in keys if k in seen or seen.add(k)]  # type: ignore[func-returns-value]

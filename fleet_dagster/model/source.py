@@ -1,0 +1,61 @@
+"""How a source's columns become snapshots: names, units, time zone and defaults (`source:` in a fleet's YAML)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fleet_dagster.model.profiles import Frozen
+
+
+class KpiColumn(Frozen):
+    """Where a KPI's reading comes from, and in which unit the source gives it."""
+
+    column: str
+    unit: str | None = None
+    """Unit of the source column; None means the KPI's own unit."""
+
+
+class Defaults(Frozen):
+    """What to assume where the source has no such column, or leaves it empty."""
+
+    status: Annotated[int, Field(ge=0, le=3)] = 0
+    uptime_pct: Annotated[float, Field(ge=0, le=100)] = 100.0
+    fault_count: Annotated[int, Field(ge=0)] = 0
+    quality: Annotated[int, Field(ge=0, le=2)] = 0
+
+
+class SourceMapping(Frozen):
+    """Names the columns of the files that a fleet's telemetry arrives in.
+
+    A KPI that `kpis` does not name is read from the column of its own name, and is simply absent where there is none;
+    a column that `kpis` does name must exist.
+    """
+
+    site_id: str = "site_id"
+    timestamp: str = "timestamp"
+    status: str | None = "status"
+    uptime_pct: str | None = "uptime_pct"
+    fault_count: str | None = "fault_count"
+    quality: str | None = "quality"
+    sequence: str | None = "sequence"
+    received_at: str | None = None
+    """Column that tells when each snapshot was first received (replays); None means the moment of import."""
+    kpis: dict[str, KpiColumn] = Field(default_factory=dict)
+    defaults: Defaults = Defaults()
+    timezone: str = "UTC"
+    """Zone of stamps that carry no offset, as an IANA name."""
+    time_format: Literal["iso8601", "unix_s", "unix_ms"] = "iso8601"
+    status_values: dict[str, Annotated[int, Field(ge=0, le=3)]] = Field(default_factory=dict)
+    """Source words for status, e.g. {RUN: 0, TRIP: 2}; numbers 0..3 and our own names are always understood."""
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    decimal: Literal[".", ","] = "."
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self) -> Self:
+        named = [self.site_id, self.timestamp, *(k.column for k in self.kpis.values())]
+        twice = sorted({c for c in named if named.count(c) > 1})
+        if twice:
+            msg = f"columns {twice} feed more than one field. Give each field a column of its own"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,216 @@
+"""The nodes in order, on frames: no Dagster and no storage.
+
+`evaluate` is what notebooks and tests call; the functions below it are what every other caller (Dagster assets, command
+line) is made of, so that all of them give the same rows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fleet_dagster.core.sampling import sample_hours, training_day_in_force, training_span
+from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
+from fleet_dagster.frames import columns as frames
+from fleet_dagster.ingest.snapshots import landed_table
+from fleet_dagster.model.config import FleetConfig, RegionMapping
+from fleet_dagster.model.errors import FrameError
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
+from fleet_dagster.model.tables import BASELINE, INGEST_STATS, QUARANTINE, SITE_ASSIGNMENT, SITE_KPI
+from fleet_dagster.nodes import baseline as baselines
+from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
+from fleet_dagster.nodes.performance_comparator import performance_comparator
+from fleet_dagster.nodes.region_mapper import region_mapper
+from fleet_dagster.nodes.regional_scorer import regional_scorer
+from fleet_dagster.nodes.site_ingest import Ingested, site_ingest
+
+ReadTelemetry = Callable[[Span], pd.DataFrame]
+"""Returns the landed snapshots of a span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The tables of one evaluation, as frames."""
+
+    site_assignment: pd.DataFrame
+    site_kpi: pd.DataFrame
+    quarantine: pd.DataFrame
+    ingest_stats: pd.DataFrame
+    fleet_kpi: pd.DataFrame
+    region_kpi: pd.DataFrame
+    regional_health: pd.DataFrame
+    site_ranking: pd.DataFrame
+    baseline: pd.DataFrame
+    fleet: Fleet = field(repr=False)
+
+
+def evaluate(
+    config: FleetConfig,
+    telemetry: pd.DataFrame,
+    start: pd.Timestamp | str,
+    end: pd.Timestamp | str,
+    *,
+    baseline: pd.DataFrame | None = None,
+    mapping: Sequence[RegionMapping | Mapping[str, Any]] | None = None,
+) -> Evaluation:
+    """Evaluate the windows of [start, end) from a frame of snapshots.
+
+    `telemetry` has site_id, timestamp (UTC), optionally status, uptime_pct, fault_count, quality, sequence and received_at,
+    and one column per KPI name, in the KPI's unit. Without a received_at column it counts as history: never too late.
+    Baselines are trained from the telemetry before `start` unless they are given.
+
+    Raises
+    ------
+    FrameError
+        A column is missing or doubled.
+    SpanError
+        The span is reversed.
+    """
+    if mapping is not None:
+        given = tuple(m if isinstance(m, RegionMapping) else RegionMapping.model_validate(m) for m in mapping)
+        config = FleetConfig.model_validate({**config.model_dump(), "region_mappings": given})
+    span = Span(_instant(start), _instant(end)).to_whole(config.interval_s * SECOND)
+    landed, strangers = _land(config, telemetry)
+    fleet = Fleet.of(config, strangers)
+    fleet = replace(fleet, sites=tuple(replace(s, active_from=_first_window(landed, s.site_id, fleet)) for s in fleet.sites))
+    read = frame_reader(landed)
+    trained = baseline if baseline is not None else baselines_for(fleet, read, span)
+    return evaluate_landed(fleet, read, span, trained)
+
+
+def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: pd.DataFrame) -> Evaluation:
+    """Run the nodes over landed telemetry."""
+    block = span.widen(before=persistence_lookback(fleet))
+    assignment = region_mapper(fleet, block)
+    ingested = ingest(fleet, read, assignment, block)
+    own = frames.within(ingested.site_kpi, span)
+    rollup = fleet_aggregator(fleet, own, assignment, span)
+    return Evaluation(
+        site_assignment=frames.within(assignment, span.to_whole(HOUR)),
+        site_kpi=own,
+        quarantine=frames.within(ingested.quarantine, span),
+        ingest_stats=frames.within(ingested.ingest_stats, span),
+        fleet_kpi=rollup.fleet_kpi,
+        region_kpi=rollup.region_kpi,
+        regional_health=regional_scorer(rollup.region_kpi),
+        site_ranking=performance_comparator(fleet, ingested.site_kpi, assignment, trained, span),
+        baseline=trained,
+        fleet=fleet,
+    )
+
+
+def ingest(
+    fleet: Fleet, read: ReadTelemetry, assignment: pd.DataFrame, span: Span, *, threads: Executor | None = None
+) -> Ingested:
+    """Run `site_ingest` over a span, one whole hour at a time."""
+    parts = list(ingest_hours(fleet, read, assignment, span, threads=threads))
+    return Ingested(
+        frames.concat(SITE_KPI, [p.site_kpi for p in parts]),
+        frames.concat(QUARANTINE, [p.quarantine for p in parts]),
+        frames.concat(INGEST_STATS, [p.ingest_stats for p in parts]),
+    )
+
+
+def ingest_hours(
+    fleet: Fleet, read: ReadTelemetry, assignment: pd.DataFrame, span: Span, *, threads: Executor | None = None
+) -> Iterator[Ingested]:
+    """Yield what `site_ingest` makes of each hour of a span, holding one hour of telemetry at a time."""
+    for hour in span.steps(HOUR):
+        telemetry = read(hour.widen(before=carry_lookback(fleet, hour.start, hour.end)))
+        yield site_ingest(fleet, telemetry, assignment, hour, threads=threads)
+
+
+def training_days_of(fleet: Fleet, span: Span) -> list[int]:
+    """Return the training days in force in a span and in the windows that its persistence flags read. [us]"""
+    days = (training_day_in_force(fleet.start, d.start) for d in span.widen(before=persistence_lookback(fleet)).days())
+    return sorted({day for day in days if day is not None})
+
+
+def baselines_for(fleet: Fleet, read: ReadTelemetry, span: Span) -> pd.DataFrame:
+    """Train every baseline that a span needs."""
+    return frames.concat(BASELINE, [train(fleet, read, day) for day in training_days_of(fleet, span)])
+
+
+def train(fleet: Fleet, read: ReadTelemetry, training_day: int) -> pd.DataFrame:
+    """Train the baseline of one training day, as of that day; without rows where no site was registered by then."""
+    then = baselines.as_of(fleet, training_day)
+    if not then.sites:
+        return frames.empty_frame(BASELINE)
+    known = training_span(training_day)
+    first = fleet.start - fleet.start % DAY
+    span = Span(max(known.start, min(first, known.end)), known.end)
+    assignment = region_mapper(then, Span(training_day, training_day + fleet.interval))
+    regions = dict(zip(assignment["site_id"].astype(str), assignment["region_id"].astype(str), strict=True))
+    return baselines.baseline(then, training_day, _sampled_hours(then, read, training_day, span), regions)
+
+
+def _sampled_hours(then: Fleet, read: ReadTelemetry, training_day: int, span: Span) -> Iterable[baselines.HourSample]:
+    for hour in sample_hours(then.name, training_day, span):
+        telemetry = baselines.eligible(read(hour), training_day)
+        if len(telemetry):
+            rows = site_ingest(then, telemetry, region_mapper(then, hour), hour).site_kpi
+            yield baselines.sample_hour(then, rows, hour)
+
+
+def frame_reader(landed: pd.DataFrame) -> ReadTelemetry:
+    """Return a reader of a landed frame."""
+    ordered = landed.sort_values("timestamp", kind="stable", ignore_index=True)
+    stamp = frames.microseconds(ordered["timestamp"])
+
+    def read(span: Span) -> pd.DataFrame:
+        low, high = np.searchsorted(stamp, [span.start, span.end])
+        return ordered.iloc[int(low) : int(high)]
+
+    return read
+
+
+def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Judge a frame of snapshots as landing would; returns it landed, and the sites that no mapping names."""
+    if not telemetry.columns.is_unique:
+        twice = sorted(set(telemetry.columns[telemetry.columns.duplicated()]))
+        raise FrameError("telemetry", f"columns {twice} appear more than once", "Drop or rename the copies")
+    mapped = {m.site_id for m in config.region_mappings}
+    strangers: list[str] = []
+
+    def admit(seen: Sequence[tuple[str, int]]) -> set[str]:
+        room = config.profile.max_sites - len(mapped)
+        strangers.extend([site for site, _ in seen if site not in mapped][: max(room, 0)])
+        return mapped | set(strangers)
+
+    has_receipts = "received_at" in telemetry.columns
+    source = config.source.model_copy(update={"received_at": "received_at"}) if has_receipts else config.source
+    judged = landed_table(
+        config.model_copy(update={"source": source}),
+        pa.Table.from_pandas(telemetry, preserve_index=False),
+        batch_id="frame",
+        received_at_us=_last_stamp(telemetry),
+        historical=not has_receipts,
+        admit=admit,
+    )
+    return frames.telemetry_frame(judged), tuple(strangers)
+
+
+def _last_stamp(telemetry: pd.DataFrame) -> int:
+    stamps = pd.to_datetime(telemetry["timestamp"], utc=True, errors="coerce").dropna() if "timestamp" in telemetry else []
+    return int(max(stamps).value // 1000) if len(stamps) else 0
+
+
+def _first_window(landed: pd.DataFrame, site_id: str, fleet: Fleet) -> int:
+    """Return from when on the fleet has a site: since ever if it is mapped, else from its first usable snapshot."""
+    if any(m.site_id == site_id for m in fleet.config.region_mappings):
+        return 0
+    own = landed[(landed["site_id"].astype(str) == site_id) & landed["problem"].isna()]
+    first = int(frames.microseconds(own["timestamp"]).min())
+    return first - first % fleet.interval
+
+
+def _instant(given: pd.Timestamp | str) -> int:
+    stamp = pd.Timestamp(given)
+    return int((stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")).value // 1000)
+
+

@@ -1,0 +1,54 @@
+"""Which stored windows are current: computed from today's inputs and untouched by newer telemetry."""
+
+from dataclasses import dataclass
+
+from fleet_dagster.core.sampling import training_day_in_force
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.config import content_digest
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
+from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_RANKING, Table
+from fleet_dagster.nodes.baseline import RECEIPT_MARGIN
+from fleet_dagster.storage.history import Covered, History, Reads
+
+TRAINING_REACH = 29 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """Answers for one fleet as it is described now."""
+
+    fleet: Fleet
+    history: History
+
+    def stale(self, table: Table, span: Span) -> list[Span]:
+        """Return the windows of a span that must be computed before they may be read."""
+        return self.history.stale(table.name, self.fleet.name, self.pieces(table, span, landing=0), reads=self._reads(table, span))
+
+    def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
+        """Return a span cut where its inputs change, each piece with the digest of its inputs."""
+        return [
+            Covered(Span(start, end), landing, self._inputs(table, start, digest))
+            for start, end, digest in self.fleet.pieces(span.start, span.end)
+        ]
+
+    def _reads(self, table: Table, span: Span) -> Reads:
+        if table is SITE_ASSIGNMENT:
+            return Reads(nothing=True)
+        if table is BASELINE:
+            return Reads(since=TRAINING_REACH, until=2 * DAY, received_before=span.start - RECEIPT_MARGIN)
+        carry = carry_lookback(self.fleet, span.start - DAY, span.end)
+        return Reads(since=carry + (persistence_lookback(self.fleet) if table is SITE_RANKING else 0))
+
+    def _inputs(self, table: Table, start: int, digest: str) -> str:
+        """Return the digest of all inputs but telemetry of the piece that holds `start`."""
+        if table is not SITE_RANKING:
+            return digest
+        reach = start - start % DAY - persistence_lookback(self.fleet)
+        earlier = [d for *_, d in self.fleet.pieces(max(reach, 0), start)]
+        trained = [self._baseline_digest(day) for day in (reach, start)]
+        return content_digest([digest, earlier, trained])
+
+    def _baseline_digest(self, instant: int) -> str:
+        day = training_day_in_force(self.fleet.start, instant)
+        return "" if day is None else self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))

@@ -1,0 +1,228 @@
+"""`Refresh`: brings the tables of one fleet up to date for a span, node by node."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from fleet_dagster import pipeline
+from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
+from fleet_dagster.frames import columns as frames
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.errors import ExpiredError
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.lookbacks import persistence_lookback
+from fleet_dagster.model.tables import (
+    BASELINE,
+    FLEET_KPI,
+    INGEST_STATS,
+    QUARANTINE,
+    REGION_KPI,
+    REGIONAL_HEALTH,
+    SITE_ASSIGNMENT,
+    SITE_KPI,
+    SITE_RANKING,
+    Table,
+)
+from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
+from fleet_dagster.nodes.performance_comparator import performance_comparator
+from fleet_dagster.nodes.region_mapper import region_mapper
+from fleet_dagster.nodes.regional_scorer import regional_scorer
+from fleet_dagster.refresh.currency import Currency
+from fleet_dagster.storage.arrow import schema_of
+from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.door import WriteReport
+from fleet_dagster.storage.maintenance import expired_days
+from fleet_dagster.storage.store import Store
+
+CHUNK_ROWS = 1_000_000
+"""Site-windows computed and committed together: bounds memory, and keeps small fleets' commits few."""
+Progress = Callable[[str, Span, Span], None]
+"""Called after each chunk with the node, the chunk and the whole span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What refreshing one table did."""
+
+    table: Table
+    span: Span
+    computed: tuple[Span, ...]
+    reports: tuple[WriteReport, ...]
+
+    @property
+    def rows_written(self) -> int:
+        """Rows appended or restated."""
+        return sum(r.rows_written for r in self.reports)
+
+    @property
+    def restated(self) -> tuple[Span, ...]:
+        """Windows whose stored rows were replaced."""
+        return tuple(s for r in self.reports for s in r.restated)
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """One run over one fleet. With `recompute`, windows are computed even where they are proven current."""
+
+    store: Store
+    config: FleetConfig
+    run_id: str = ""
+    recompute: bool = False
+    threads: Executor | None = None
+    progress: Progress = field(default=lambda _node, _chunk, _span: None)
+
+    @cached_property
+    def name(self) -> str:
+        """Name of the fleet."""
+        return self.config.name
+
+    def site_assignment(self, span: Span) -> list[Outcome]:
+        """Refresh `site_assignment` for the whole hours of a span."""
+        return self._run("region_mapper", (SITE_ASSIGNMENT,), span.to_whole(HOUR), lambda b, s: (region_mapper(b.fleet, s),))
+
+    def site_ingest(self, span: Span) -> list[Outcome]:
+        """Refresh `site_kpi`, `quarantine` and `ingest_stats`."""
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            self._refuse_expired(block, chunk)
+            done = pipeline.ingest(block.fleet, block.read, region_mapper(block.fleet, chunk), chunk, threads=self.threads)
+            return done.site_kpi, done.quarantine, done.ingest_stats
+
+        return self._run("site_ingest", (SITE_KPI, QUARANTINE, INGEST_STATS), span, compute)
+
+    def fleet_aggregator(self, span: Span) -> list[Outcome]:
+        """Refresh `fleet_kpi` and `region_kpi`."""
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            rollup = self._rollup(block, chunk)
+            return rollup.fleet_kpi, rollup.region_kpi
+
+        return self._run("fleet_aggregator", (FLEET_KPI, REGION_KPI), span, compute)
+
+    def regional_scorer(self, span: Span) -> list[Outcome]:
+        """Refresh `regional_health`."""
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            return (regional_scorer(self._rows(block, REGION_KPI, chunk, lambda s: self._rollup(block, s).region_kpi)),)
+
+        return self._run("regional_scorer", (REGIONAL_HEALTH,), span, compute)
+
+    def performance_comparator(self, span: Span) -> list[Outcome]:
+        """Refresh `site_ranking`, after the baselines that govern the span."""
+        self._ensure_baselines(span)
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            reach = chunk.widen(before=persistence_lookback(block.fleet))
+            assignment = region_mapper(block.fleet, reach)
+            trained = self._stored_baselines(block.fleet, chunk)
+            return (performance_comparator(block.fleet, self._site_kpi(block, reach), assignment, trained, chunk),)
+
+        return self._run("performance_comparator", (SITE_RANKING,), span, compute)
+
+    def baseline(self, training_day: int) -> list[Outcome]:
+        """Refresh the baseline of one training day."""
+
+        def compute(block: _Block, _chunk: Span) -> Sequence[pd.DataFrame]:
+            return (pipeline.train(block.fleet, block.read, training_day),)
+
+        return self._run("baseline", (BASELINE,), Span(training_day, training_day + DAY), compute)
+
+    def everything(self, span: Span) -> list[Outcome]:
+        """Refresh every table, in pipeline order."""
+        nodes = (self.site_assignment, self.site_ingest, self.fleet_aggregator, self.regional_scorer, self.performance_comparator)
+        return [outcome for node in nodes for outcome in node(span)]
+
+    def _run(
+        self,
+        node: str,
+        tables: tuple[Table, ...],
+        span: Span,
+        compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
+    ) -> list[Outcome]:
+        fleet = self.store.registry.fleet(self.config)
+        currency = Currency(fleet, self.store.history)
+        wanted = [span] if self.recompute else union([s for t in tables for s in currency.stale(t, span)])
+        if SITE_ASSIGNMENT in tables:
+            wanted = union([s.to_whole(HOUR) for s in wanted])
+        if BASELINE in tables:
+            wanted = [span] if wanted else []
+        reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
+        for chunk in wanted if BASELINE in tables else self._chunks(fleet, wanted):
+            block = _Block.now(self.store, self.config)
+            for table, frame in zip(tables, compute(block, chunk), strict=True):
+                reports[table.name].append(self._write(block, table, chunk, frame))
+            self.progress(node, chunk, span)
+        self.store.history.settle(self.name, [t.name for t in tables], self._settled_end())
+        return [Outcome(t, span, tuple(wanted), tuple(reports[t.name])) for t in tables]
+
+    def _write(self, block: "_Block", table: Table, chunk: Span, frame: pd.DataFrame) -> WriteReport:
+        rows = frames.arrow_of(table, schema_of(table), self.name, frame)
+        covered = block.currency.pieces(table, chunk, landing=block.landing)
+        interval = {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(table.name, block.fleet.interval)
+        return self.store.door.write(table, self.name, chunk, rows, covered=covered, interval=interval, run_id=self.run_id)
+
+    def _rows(self, block: "_Block", table: Table, span: Span, compute: Callable[[Span], pd.DataFrame]) -> pd.DataFrame:
+        """Read a span's stored rows where they are proven current, and compute the others."""
+        stale = block.currency.stale(table, span)
+        if not stale:
+            return self.store.frame(table, self.name, span)
+        return compute(span)
+
+    def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
+        def compute(part: Span) -> pd.DataFrame:
+            self._refuse_expired(block, part)
+            return pipeline.ingest(block.fleet, block.read, region_mapper(block.fleet, part), part, threads=self.threads).site_kpi
+
+        return self._rows(block, SITE_KPI, span, compute)
+
+    def _rollup(self, block: "_Block", span: Span) -> Rollup:
+        return fleet_aggregator(block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span)
+
+    def _ensure_baselines(self, span: Span) -> None:
+        fleet = self.store.registry.fleet(self.config)
+        for day in pipeline.training_days_of(fleet, span):
+            self.baseline(day)
+
+    def _stored_baselines(self, fleet: Fleet, span: Span) -> pd.DataFrame:
+        days = pipeline.training_days_of(fleet, span)
+        return frames.concat(BASELINE, [self.store.frame(BASELINE, self.name, Span(d, d + DAY)) for d in days])
+
+    def _chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:
+        """Cut spans into pieces of whole days, or of whole hours where a day is too much at once."""
+        rows_per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
+        hours = max(1, CHUNK_ROWS // rows_per_hour)
+        step = hours // 24 * DAY or hours * HOUR
+        for span in spans:
+            start = span.start
+            while start < span.end:
+                end = min(floor_to(start, DAY if step >= DAY else HOUR) + step, span.end)
+                yield Span(start, end)
+                start = end
+
+    def _refuse_expired(self, block: "_Block", span: Span) -> None:
+        gone = expired_days(self.store, self.name, span)
+        if gone:
+            raise ExpiredError(self.name, gone, self.config.telemetry_retention_days)
+
+    def _settled_end(self) -> int:
+        return floor_to(now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One consistent view of the inputs: settings and sites are read after telemetry, so that no snapshot is of an unknown site."""
+
+    fleet: Fleet
+    landing: int
+    read: pipeline.ReadTelemetry
+    currency: Currency
+
+    @classmethod
+    def now(cls, store: Store, config: FleetConfig) -> "_Block":
+        landing = store.history.landing_version(config.name)
+        read = store.telemetry_reader(config.name)
+        fleet = store.registry.fleet(config)
+        return cls(fleet, landing, read, Currency(fleet, store.history))

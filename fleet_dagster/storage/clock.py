@@ -1,0 +1,8 @@
+"""The wall clock, for what is history and not a row: leases, log entries, receipts."""
+
+import time
+
+
+def now_us() -> int:
+    """Return the current instant. [us since 1970, UTC]"""
+    return time.time_ns() // 1000

@@ -1,0 +1,112 @@
+"""Tables of the control database; every change of them is an Alembic migration."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
+)
+BigInt = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", BigInt, nullable=False),
+)
+"""Gap-free numbers, taken under a row lock so that they are committed in order."""
+
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("site_id", sa.String(128), primary_key=True),
+    sa.Column("site_no", sa.Integer, nullable=False),
+    sa.Column("active_from", BigInt, nullable=False),
+    sa.UniqueConstraint("fleet", "site_no"),
+)
+
+config_versions = sa.Table(
+    "config_versions",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("version_no", sa.Integer, primary_key=True),
+    sa.Column("valid_from", BigInt, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("source", sa.String(512), nullable=False),
+    sa.Column("source_digest", sa.String(64), nullable=False),
+    sa.Column("applied_at", BigInt, nullable=False),
+)
+
+landing_batches = sa.Table(
+    "landing_batches",
+    metadata,
+    sa.Column("batch_id", sa.String(64), primary_key=True),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("idempotency_key", sa.String(128), nullable=False, unique=True),
+    sa.Column("source", sa.String(512), nullable=False),
+    sa.Column("n_rows", BigInt, nullable=False),
+    sa.Column("n_unusable", BigInt, nullable=False),
+    sa.Column("historical", sa.Boolean, nullable=False),
+    sa.Column("landed_at", BigInt, nullable=False),
+)
+
+commit_log = sa.Table(
+    "commit_log",
+    metadata,
+    sa.Column("seq", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("table_name", sa.String(64), nullable=False),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("window_start", BigInt, nullable=False),
+    sa.Column("window_end", BigInt, nullable=False),
+    sa.Column("n_rows", BigInt, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("landing", BigInt, nullable=False),
+    sa.Column("inputs", sa.String(64), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("intent_id", sa.String(32), nullable=False),
+    sa.Column("recorded_at", BigInt, nullable=False),
+    sa.Index("ix_commit_log_range", "fleet", "table_name", "window_start"),
+    sa.Index("ix_commit_log_seq", "fleet", "table_name", "seq"),
+)
+
+coverage = sa.Table(
+    "coverage",
+    metadata,
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("window_start", BigInt, primary_key=True),
+    sa.Column("window_end", BigInt, nullable=False),
+    sa.Column("landing", BigInt, nullable=False),
+    sa.Column("inputs", sa.String(64), nullable=False),
+)
+"""Which windows stand in the lake, and from which inputs they were last computed (whether or not that changed them)."""
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("key", sa.String(256), primary_key=True),
+    sa.Column("holder", sa.String(256), nullable=False),
+    sa.Column("expires_at", BigInt, nullable=False),
+)
+
+intents = sa.Table(
+    "intents",
+    metadata,
+    sa.Column("intent_id", sa.String(32), primary_key=True),
+    sa.Column("table_name", sa.String(64), nullable=False),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("holder", sa.String(256), nullable=False),
+    sa.Column("lake_version", BigInt, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("created_at", BigInt, nullable=False),
+)
+
+watermarks = sa.Table(
+    "watermarks",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("settled_through", BigInt, nullable=False),
+)

@@ -1,0 +1,254 @@
+"""The commit log and what follows from it: coverage, revisions, the settled watermark."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from fleet_dagster.core.windows import Span, gaps, union
+from fleet_dagster.model.tables import SITE_TELEMETRY
+from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.control.engine import Control
+from fleet_dagster.storage.control.schema import commit_log, coverage, watermarks
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the commit log: a contiguous range of windows was appended, restated or expired."""
+
+    table: str
+    fleet: str
+    span: Span
+    n_rows: int
+    kind: str
+    digest: str
+    landing: int
+    inputs: str
+    run_id: str
+    intent_id: str
+    seq: int = 0
+    recorded_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """Windows that stand in the lake, computed from telemetry up to `landing` and from settings `inputs`."""
+
+    span: Span
+    landing: int
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Which telemetry a window reads: from `since` before its start to `until` before its end. [us]"""
+
+    since: int = 0
+    until: int = 0
+    received_before: int | None = None
+    nothing: bool = False
+
+
+class History:
+    """Reads and writes the commit log in the control database."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+
+    def record(self, tx: sa.Connection, entries: Sequence[Entry]) -> None:
+        """Append entries, numbered in the order in which they are committed."""
+        if not entries:
+            return
+        numbers = self.control.next_numbers(tx, "commit_log", len(entries))
+        now = now_us()
+        rows = [
+            {
+                "seq": seq,
+                "table_name": e.table,
+                "fleet": e.fleet,
+                "window_start": e.span.start,
+                "window_end": e.span.end,
+                "n_rows": e.n_rows,
+                "kind": e.kind,
+                "digest": e.digest,
+                "landing": e.landing,
+                "inputs": e.inputs,
+                "run_id": e.run_id,
+                "intent_id": e.intent_id,
+                "recorded_at": now,
+            }
+            for seq, e in zip(numbers, entries, strict=True)
+        ]
+        tx.execute(sa.insert(commit_log), rows)
+
+    def entries(self, table: str, fleet: str, span: Span | None = None, *, after: int = 0) -> list[Entry]:
+        """Return a table's entries in the order of commit: all, or those that touch a span, after a number."""
+        query = sa.select(commit_log).where(commit_log.c.table_name == table, commit_log.c.fleet == fleet, commit_log.c.seq > after)
+        if span is not None:
+            query = query.where(commit_log.c.window_start < span.end, commit_log.c.window_end > span.start)
+        with self.control.reading() as tx:
+            return [
+                Entry(
+                    r.table_name,
+                    r.fleet,
+                    Span(r.window_start, r.window_end),
+                    r.n_rows,
+                    r.kind,
+                    r.digest,
+                    r.landing,
+                    r.inputs,
+                    r.run_id,
+                    r.intent_id,
+                    r.seq,
+                    r.recorded_at,
+                )
+                for r in tx.execute(query.order_by(commit_log.c.seq))
+            ]
+
+    def landing_version(self, fleet: str) -> int:
+        """Return the number of the fleet's newest landing; what was read until now is at least that new."""
+        query = sa.select(sa.func.max(commit_log.c.seq)).where(
+            commit_log.c.fleet == fleet, commit_log.c.table_name == SITE_TELEMETRY.name, commit_log.c.kind == "append"
+        )
+        with self.control.reading() as tx:
+            return int(tx.execute(query).scalar() or 0)
+
+    def covered(self, table: str, fleet: str, span: Span) -> list[Covered]:
+        """Return the windows of a span that stand in the lake, in order of time, cut to the span."""
+        query = (
+            sa.select(coverage)
+            .where(
+                coverage.c.table_name == table,
+                coverage.c.fleet == fleet,
+                coverage.c.window_start < span.end,
+                coverage.c.window_end > span.start,
+            )
+            .order_by(coverage.c.window_start)
+        )
+        with self.control.reading() as tx:
+            return [Covered(Span(r.window_start, r.window_end).clip(span), r.landing, r.inputs) for r in tx.execute(query)]
+
+    def cover(self, tx: sa.Connection, table: str, fleet: str, pieces: Iterable[Covered]) -> None:
+        """Record from which inputs windows were computed last; neighbours from the same inputs become one row."""
+        for piece in pieces:
+            self._cover_one(tx, table, fleet, piece)
+
+    def uncover(self, tx: sa.Connection, table: str, fleet: str, span: Span) -> None:
+        """Forget that windows stand in the lake."""
+        self._trim(tx, table, fleet, span)
+
+    def stale(self, table: str, fleet: str, pieces: Sequence[Covered], *, reads: Reads) -> list[Span]:
+        """Return the parts of the pieces that must be computed: missing, from other inputs, or touched by newer telemetry.
+
+        `pieces` say which inputs are right today; their `landing` is not looked at.
+        """
+        found: list[Span] = []
+        for piece in pieces:
+            known = [c for c in self.covered(table, fleet, piece.span) if c.inputs == piece.inputs]
+            fresh = [part for c in known for part in self._untouched(fleet, c, reads)]
+            found += gaps(piece.span, fresh)
+        return union(found)
+
+    def newest_digest(self, table: str, fleet: str, span: Span) -> str:
+        """Return the digest of the newest entry that touches a span; empty where there is none."""
+        query = (
+            sa.select(commit_log.c.digest)
+            .where(
+                commit_log.c.table_name == table,
+                commit_log.c.fleet == fleet,
+                commit_log.c.window_start < span.end,
+                commit_log.c.window_end > span.start,
+            )
+            .order_by(commit_log.c.seq.desc())
+            .limit(1)
+        )
+        with self.control.reading() as tx:
+            return str(tx.execute(query).scalar() or "")
+
+    def settle(self, fleet: str, tables: Sequence[str], through: int) -> None:
+        """Move the settled watermark of each table over the windows that stand in the lake, up to `through`."""
+        with self.control.transaction() as tx:
+            for table in tables:
+                self._settle_one(tx, fleet, table, through)
+
+    def settled_through(self, fleet: str, table: str) -> int | None:
+        """Return the end of the last settled window; None before the first. [us]"""
+        query = sa.select(watermarks.c.settled_through).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table)
+        with self.control.reading() as tx:
+            found = tx.execute(query).scalar()
+        return None if found is None else int(found)
+
+    def _untouched(self, fleet: str, known: Covered, reads: Reads) -> list[Span]:
+        """Return the windows of a covered piece whose telemetry no later landing reaches."""
+        if reads.nothing:
+            return [known.span]
+        log = commit_log.c
+        query = sa.select(log.window_start, log.window_end).where(
+            log.fleet == fleet,
+            log.table_name == SITE_TELEMETRY.name,
+            log.kind == "append",
+            log.seq > known.landing,
+            log.window_start < known.span.end - reads.until,
+            log.window_end > known.span.start - reads.since,
+        )
+        if reads.received_before is not None:
+            query = query.where(log.landing < reads.received_before)
+        with self.control.reading() as tx:
+            touched = [Span(r.window_start + reads.until, r.window_end + reads.since).clip(known.span) for r in tx.execute(query)]
+        return gaps(known.span, touched)
+
+    def _cover_one(self, tx: sa.Connection, table: str, fleet: str, piece: Covered) -> None:
+        self._trim(tx, table, fleet, piece.span)
+        here = (coverage.c.table_name == table, coverage.c.fleet == fleet)
+        same = (coverage.c.landing == piece.landing, coverage.c.inputs == piece.inputs)
+        start, end = piece.span.start, piece.span.end
+        before = tx.execute(sa.select(coverage.c.window_start).where(*here, *same, coverage.c.window_end == start)).scalar()
+        after = tx.execute(sa.select(coverage.c.window_end).where(*here, *same, coverage.c.window_start == end)).scalar()
+        if before is not None:
+            tx.execute(sa.delete(coverage).where(*here, coverage.c.window_start == before))
+        if after is not None:
+            tx.execute(sa.delete(coverage).where(*here, coverage.c.window_start == end))
+        row = {
+            "table_name": table,
+            "fleet": fleet,
+            "window_start": start if before is None else before,
+            "window_end": end if after is None else after,
+            "landing": piece.landing,
+            "inputs": piece.inputs,
+        }
+        tx.execute(sa.insert(coverage), [row])
+
+    @staticmethod
+    def _trim(tx: sa.Connection, table: str, fleet: str, span: Span) -> None:
+        """Cut a span out of the recorded coverage."""
+        here = (coverage.c.table_name == table, coverage.c.fleet == fleet)
+        touching = (coverage.c.window_start < span.end, coverage.c.window_end > span.start)
+        rows = tx.execute(sa.select(coverage).where(*here, *touching)).all()
+        if not rows:
+            return
+        tx.execute(sa.delete(coverage).where(*here, *touching))
+        rest = [
+            {**row._mapping, "window_start": part.start, "window_end": part.end}
+            for row in rows
+            for part in gaps(Span(row.window_start, row.window_end), [span])
+        ]
+        if rest:
+            tx.execute(sa.insert(coverage), rest)
+
+    def _settle_one(self, tx: sa.Connection, fleet: str, table: str, through: int) -> None:
+        here = (coverage.c.table_name == table, coverage.c.fleet == fleet)
+        current = tx.execute(
+            sa.select(watermarks.c.settled_through).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table)
+        ).scalar()
+        spans = union([Span(r.window_start, r.window_end) for r in tx.execute(sa.select(coverage).where(*here))])
+        start = current if current is not None else (spans[0].start if spans else None)
+        if start is None:
+            return
+        reached = next((s.end for s in spans if s.start <= start < s.end), start)
+        target = max(start, min(reached, through))
+        if current is None:
+            tx.execute(sa.insert(watermarks).values(fleet=fleet, table_name=table, settled_through=target))
+        elif target > current:
+            tx.execute(
+                sa.update(watermarks).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table).values(settled_through=target)
+            )
