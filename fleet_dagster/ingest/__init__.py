@@ -1,0 +1,1 @@
+"""Landing: from files and the simulator to durable snapshots."""
