@@ -19,9 +19,9 @@ from fleet_dagster.frames import columns as frames
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError
-from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.fleet import BEGINNING, Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
-from fleet_dagster.model.tables import BASELINE, INGEST_STATS, QUARANTINE, SITE_ASSIGNMENT, SITE_KPI
+from fleet_dagster.model.tables import BASELINE, INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.nodes import baseline as baselines
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
@@ -72,18 +72,21 @@ def evaluate(
         The span is reversed.
     """
     if mapping is not None:
-        given = tuple(m if isinstance(m, RegionMapping) else RegionMapping.model_validate(m) for m in mapping)
+        given = tuple(
+            m if isinstance(m, RegionMapping) else RegionMapping.model_validate(m) for m in mapping
+        )
         config = FleetConfig.model_validate({**config.model_dump(), "region_mappings": given})
     span = Span(_instant(start), _instant(end)).to_whole(config.interval_s * SECOND)
     landed, strangers = _land(config, telemetry)
-    fleet = Fleet.of(config, strangers)
-    fleet = replace(fleet, sites=tuple(replace(s, active_from=_first_window(landed, s.site_id, fleet)) for s in fleet.sites))
+    fleet = _registered(Fleet.of(config, strangers), landed, strangers)
     read = frame_reader(landed)
     trained = baseline if baseline is not None else baselines_for(fleet, read, span)
     return evaluate_landed(fleet, read, span, trained)
 
 
-def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: pd.DataFrame) -> Evaluation:
+def evaluate_landed(
+    fleet: Fleet, read: ReadTelemetry, span: Span, trained: pd.DataFrame
+) -> Evaluation:
     """Run the nodes over landed telemetry."""
     block = span.widen(before=persistence_lookback(fleet))
     assignment = region_mapper(fleet, block)
@@ -105,7 +108,12 @@ def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: pd.D
 
 
 def ingest(
-    fleet: Fleet, read: ReadTelemetry, assignment: pd.DataFrame, span: Span, *, threads: Executor | None = None
+    fleet: Fleet,
+    read: ReadTelemetry,
+    assignment: pd.DataFrame,
+    span: Span,
+    *,
+    threads: Executor | None = None,
 ) -> Ingested:
     """Run `site_ingest` over a span, one whole hour at a time."""
     parts = list(ingest_hours(fleet, read, assignment, span, threads=threads))
@@ -117,7 +125,12 @@ def ingest(
 
 
 def ingest_hours(
-    fleet: Fleet, read: ReadTelemetry, assignment: pd.DataFrame, span: Span, *, threads: Executor | None = None
+    fleet: Fleet,
+    read: ReadTelemetry,
+    assignment: pd.DataFrame,
+    span: Span,
+    *,
+    threads: Executor | None = None,
 ) -> Iterator[Ingested]:
     """Yield what `site_ingest` makes of each hour of a span, holding one hour of telemetry at a time."""
     for hour in span.steps(HOUR):
@@ -126,14 +139,19 @@ def ingest_hours(
 
 
 def training_days_of(fleet: Fleet, span: Span) -> list[int]:
-    """Return the training days in force in a span and in the windows that its persistence flags read. [us]"""
-    days = (training_day_in_force(fleet.start, d.start) for d in span.widen(before=persistence_lookback(fleet)).days())
+    """Return the training days in force in a span and in the windows that its persistence flags read [us]."""
+    days = (
+        training_day_in_force(fleet.start, d.start)
+        for d in span.widen(before=persistence_lookback(fleet)).days()
+    )
     return sorted({day for day in days if day is not None})
 
 
 def baselines_for(fleet: Fleet, read: ReadTelemetry, span: Span) -> pd.DataFrame:
     """Train every baseline that a span needs."""
-    return frames.concat(BASELINE, [train(fleet, read, day) for day in training_days_of(fleet, span)])
+    return frames.concat(
+        BASELINE, [train(fleet, read, day) for day in training_days_of(fleet, span)]
+    )
 
 
 def train(fleet: Fleet, read: ReadTelemetry, training_day: int) -> pd.DataFrame:
@@ -145,11 +163,17 @@ def train(fleet: Fleet, read: ReadTelemetry, training_day: int) -> pd.DataFrame:
     first = fleet.start - fleet.start % DAY
     span = Span(max(known.start, min(first, known.end)), known.end)
     assignment = region_mapper(then, Span(training_day, training_day + fleet.interval))
-    regions = dict(zip(assignment["site_id"].astype(str), assignment["region_id"].astype(str), strict=True))
-    return baselines.baseline(then, training_day, _sampled_hours(then, read, training_day, span), regions)
+    regions = dict(
+        zip(assignment["site_id"].astype(str), assignment["region_id"].astype(str), strict=True)
+    )
+    return baselines.baseline(
+        then, training_day, _sampled_hours(then, read, training_day, span), regions
+    )
 
 
-def _sampled_hours(then: Fleet, read: ReadTelemetry, training_day: int, span: Span) -> Iterable[baselines.HourSample]:
+def _sampled_hours(
+    then: Fleet, read: ReadTelemetry, training_day: int, span: Span
+) -> Iterable[baselines.HourSample]:
     for hour in sample_hours(then.name, training_day, span):
         telemetry = baselines.eligible(read(hour), training_day)
         if len(telemetry):
@@ -173,7 +197,9 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, t
     """Judge a frame of snapshots as landing would; returns it landed, and the sites that no mapping names."""
     if not telemetry.columns.is_unique:
         twice = sorted(set(telemetry.columns[telemetry.columns.duplicated()]))
-        raise FrameError("telemetry", f"columns {twice} appear more than once", "Drop or rename the copies")
+        raise FrameError(
+            "telemetry", f"columns {twice} appear more than once", "Drop or rename the copies"
+        )
     mapped = {m.site_id for m in config.region_mappings}
     strangers: list[str] = []
 
@@ -183,7 +209,11 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, t
         return mapped | set(strangers)
 
     has_receipts = "received_at" in telemetry.columns
-    source = config.source.model_copy(update={"received_at": "received_at"}) if has_receipts else config.source
+    source = (
+        config.source.model_copy(update={"received_at": "received_at"})
+        if has_receipts
+        else config.source
+    )
     judged = landed_table(
         config.model_copy(update={"source": source}),
         pa.Table.from_pandas(telemetry, preserve_index=False),
@@ -196,21 +226,28 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, t
 
 
 def _last_stamp(telemetry: pd.DataFrame) -> int:
-    stamps = pd.to_datetime(telemetry["timestamp"], utc=True, errors="coerce").dropna() if "timestamp" in telemetry else []
-    return int(max(stamps).value // 1000) if len(stamps) else 0
-
-
-def _first_window(landed: pd.DataFrame, site_id: str, fleet: Fleet) -> int:
-    """Return from when on the fleet has a site: since ever if it is mapped, else from its first usable snapshot."""
-    if any(m.site_id == site_id for m in fleet.config.region_mappings):
+    if "timestamp" not in telemetry:
         return 0
-    own = landed[(landed["site_id"].astype(str) == site_id) & landed["problem"].isna()]
-    first = int(frames.microseconds(own["timestamp"]).min())
-    return first - first % fleet.interval
+    stamps = pd.to_datetime(telemetry["timestamp"], utc=True, errors="coerce").dropna()
+    return int(frames.microseconds(stamps).max()) if len(stamps) else 0
+
+
+def _registered(fleet: Fleet, landed: pd.DataFrame, strangers: tuple[str, ...]) -> Fleet:
+    """Say from when on the fleet has each site: since ever if it is mapped, else from its first usable snapshot."""
+    numbers = {site_id: i for i, site_id in enumerate(strangers)}
+    usable = landed[landed["problem"].isna()]
+    stranger = frames.codes_of(usable["site_id"], numbers)
+    first = np.full(len(strangers), np.iinfo(np.int64).max)
+    own = stranger >= 0
+    np.minimum.at(first, stranger[own], frames.microseconds(usable["timestamp"])[own])
+    active_from = {s: int(first[i] - first[i] % fleet.interval) for s, i in numbers.items()}
+    sites = (replace(s, active_from=active_from.get(s.site_id, BEGINNING)) for s in fleet.sites)
+    return replace(fleet, sites=tuple(sites))
 
 
 def _instant(given: pd.Timestamp | str) -> int:
     stamp = pd.Timestamp(given)
-    return int((stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")).value // 1000)
-
-
+    return int(
+        (stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")).value
+        // 1000
+    )

@@ -59,15 +59,26 @@ def exact_sum(terms: NDArray[np.float64], groups: NDArray[np.int64], n_groups: i
     """
     upper = np.rint(terms * COARSE)
     lower = np.rint((terms - upper / COARSE) * FINE)
-    return ExactSum(
-        np.bincount(groups, weights=upper, minlength=n_groups),
-        np.bincount(groups, weights=lower, minlength=n_groups),
-    )
+    return ExactSum(_binned(upper, groups, n_groups), _binned(lower, groups, n_groups))
 
 
 def power_of_two_above(largest: float) -> float:
     """Return the smallest power of two that is at least `largest`; 1 for 0.
 
-    Dividing by it loses no bits, and brings weights of any unit into (0, 1].
+    Parameters
+    ----------
+    largest : float
+        Largest of the weights. [any]
+
+    Returns
+    -------
+    float
+        Power of two; dividing by it loses no bits, and brings weights of any unit into (0, 1].
     """
     return float(2.0 ** np.ceil(np.log2(largest))) if largest > 0 else 1.0
+
+
+def _binned(
+    terms: NDArray[np.float64], groups: NDArray[np.int64], n_groups: int
+) -> NDArray[np.float64]:
+    return np.asarray(np.bincount(groups, weights=terms, minlength=n_groups), dtype=np.float64)

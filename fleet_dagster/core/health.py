@@ -92,7 +92,10 @@ def goodness_of_kpi(values: NDArray[np.floating], kpi: Kpi) -> NDArray[np.float6
 
 
 def health_parts(
-    kpi_goodness: NDArray[np.float64], weights: HealthWeights, uptime_pct: ArrayLike, fault_count: ArrayLike
+    kpi_goodness: NDArray[np.float64],
+    weights: HealthWeights,
+    uptime_pct: ArrayLike,
+    fault_count: ArrayLike,
 ) -> HealthParts:
     """Compute the parts of the health score.
 
@@ -125,13 +128,20 @@ def health_parts(
     """
     n_kpis = kpi_goodness.shape[-1]
     if n_kpis > weights.weight_count:
-        raise ShapeError("kpi_values", kpi_goodness.shape, f"(..., at most {weights.weight_count} KPIs)")
-    kpi = weighted_goodness([kpi_goodness[..., k] for k in range(n_kpis)], weights, kpi_goodness.shape[:-1])
+        raise ShapeError(
+            "kpi_values", kpi_goodness.shape, f"(..., at most {weights.weight_count} KPIs)"
+        )
+    kpi = weighted_goodness(
+        [kpi_goodness[..., k] for k in range(n_kpis)], weights, kpi_goodness.shape[:-1]
+    )
     return combine_parts(kpi, weights, uptime_pct, fault_count)
 
 
 def combine_parts(
-    kpi_goodness: NDArray[np.float64], weights: HealthWeights, uptime_pct: ArrayLike, fault_count: ArrayLike
+    kpi_goodness: NDArray[np.float64],
+    weights: HealthWeights,
+    uptime_pct: ArrayLike,
+    fault_count: ArrayLike,
 ) -> HealthParts:
     """Combine the weighted goodness of all KPIs with uptime and faults; see `health_parts`.
 
@@ -157,9 +167,15 @@ def combine_parts(
     uptime = np.broadcast_to(np.clip(up, 0.0, 100.0) / 100.0, shape)
     fault = np.broadcast_to(np.exp(-np.maximum(faults, 0.0) / FAULT_SCALE), shape)
     shares = (weights.kpi_share, weights.uptime_weight, weights.fault_weight)
-    present = sum(np.where(np.isnan(part), 0.0, share) for part, share in zip((kpi, uptime, fault), shares, strict=True))
+    present = sum(
+        np.where(np.isnan(part), 0.0, share)
+        for part, share in zip((kpi, uptime, fault), shares, strict=True)
+    )
     total = np.where(np.asarray(present) > 0, present, np.nan)
-    parts = [np.where(np.isnan(part), 0.0, share * part) / total for part, share in zip((kpi, uptime, fault), shares, strict=True)]
+    parts = [
+        np.where(np.isnan(part), 0.0, share * part) / total
+        for part, share in zip((kpi, uptime, fault), shares, strict=True)
+    ]
     return HealthParts(*parts)
 
 
@@ -180,7 +196,7 @@ def weighted_goodness(
     Returns
     -------
     ndarray, shape `shape`
-        sum(w g) / sum(w), added in KPI order; NaN where no KPI of positive weight is present. [1]
+        The ratio sum(w g) / sum(w), added in KPI order; NaN where no KPI of positive weight is present. [1]
     """
     top, bottom = np.zeros(shape), np.zeros(shape)
     for g, weight in zip(columns, weights.weights, strict=False):
@@ -188,7 +204,9 @@ def weighted_goodness(
             there = ~np.isnan(g)
             top += np.where(there, weight * np.clip(g, 0.0, 1.0), 0.0)
             bottom += np.where(there, weight, 0.0)
-    return np.divide(top, bottom, out=np.full(shape, np.nan), where=bottom > 0)
+    out = np.full(shape, np.nan)
+    np.divide(top, bottom, out=out, where=bottom > 0)
+    return out
 
 
 def compute_health_score(
@@ -247,4 +265,5 @@ def band_of(scores: NDArray[np.float64]) -> NDArray[np.int64]:
         Positions in `BANDS`, decided on the score rounded to 1e-9.
     """
     rounded = np.round(scores, 9)
-    return np.sum([rounded < low for low, _ in BANDS[:2]], axis=0, dtype=np.int64)
+    below = [(rounded < low).astype(np.int64) for low, _ in BANDS[:2]]
+    return below[0] + below[1]

@@ -63,7 +63,9 @@ def competition_ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isnan(scores), 0, out)
 
 
-def modified_z_scores(scores: NDArray[np.float64], prior_mad: ArrayLike | None = None) -> NDArray[np.float64]:
+def modified_z_scores(
+    scores: NDArray[np.float64], prior_mad: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Compute every member's modified Z-score within its group, window by window.
 
     Parameters
@@ -99,7 +101,11 @@ def modified_z_scores(scores: NDArray[np.float64], prior_mad: ArrayLike | None =
     """
     n = np.sum(~np.isnan(scores), axis=-1)
     z = np.full(scores.shape, np.nan)
-    prior = None if prior_mad is None else np.broadcast_to(np.asarray(prior_mad, dtype=np.float64), n.shape)
+    prior = (
+        None
+        if prior_mad is None
+        else np.broadcast_to(np.asarray(prior_mad, dtype=np.float64), n.shape)
+    )
     large, small = n >= SMALL_GROUP, (n >= MIN_GROUP) & (n < SMALL_GROUP)
     for chosen, spread_of in ((large, _whole_group_spread), (small, _leave_one_out_spread)):
         if chosen.any():
@@ -156,7 +162,9 @@ def detect_outlier(
     return bool(found[0]) if x.ndim == 0 else found
 
 
-def exceeds(z: NDArray[np.float64], threshold_sigma: float | NDArray[np.float64]) -> NDArray[np.bool_]:
+def exceeds(
+    z: NDArray[np.float64], threshold_sigma: float | NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Tell where |M|, rounded to 1e-9, is beyond the threshold; NaN never is.
 
     Parameters
@@ -211,25 +219,36 @@ def long_run_mad(scores: NDArray[np.float64]) -> float:
     """
     n = np.sum(~np.isnan(scores), axis=-1)
     distances = []
-    for chosen, spread_of in ((n >= SMALL_GROUP, _whole_group_spread), ((n >= MIN_GROUP) & (n < SMALL_GROUP), _leave_one_out_spread)):
+    for chosen, spread_of in (
+        (n >= SMALL_GROUP, _whole_group_spread),
+        ((n >= MIN_GROUP) & (n < SMALL_GROUP), _leave_one_out_spread),
+    ):
         if chosen.any():
             spread = spread_of(scores[chosen], n[chosen], None)
             distances.append((np.abs(scores[chosen] - spread.centre) / spread.factor).ravel())
     return float(row_median(np.concatenate(distances))) if distances else float("nan")
 
 
-def _shrunk(mad: NDArray[np.float64], n: NDArray[np.float64], prior: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _shrunk(
+    mad: NDArray[np.float64], n: NDArray[np.float64], prior: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
     if prior is None:
         return mad
     return np.sqrt((n * mad**2 + PRIOR_WEIGHT * prior**2) / (n + PRIOR_WEIGHT))
 
 
-def _whole_group_spread(scores: NDArray[np.float64], n: NDArray[np.int64], prior: NDArray[np.float64] | None) -> _Spread:
+def _whole_group_spread(
+    scores: NDArray[np.float64], n: NDArray[np.int64], prior: NDArray[np.float64] | None
+) -> _Spread:
     median, mad = row_median_and_mad(scores)
-    return _Spread(median[:, None], _shrunk(mad, n.astype(np.float64), prior)[:, None], np.ones((n.size, 1)))
+    return _Spread(
+        median[:, None], _shrunk(mad, n.astype(np.float64), prior)[:, None], np.ones((n.size, 1))
+    )
 
 
-def _leave_one_out_spread(scores: NDArray[np.float64], n: NDArray[np.int64], prior: NDArray[np.float64] | None) -> _Spread:
+def _leave_one_out_spread(
+    scores: NDArray[np.float64], n: NDArray[np.int64], prior: NDArray[np.float64] | None
+) -> _Spread:
     order = np.argsort(scores, axis=-1)
     ordered = np.take_along_axis(scores, order, axis=-1)[:, : SMALL_GROUP - 1]
     m = ordered.shape[1]

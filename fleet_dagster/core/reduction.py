@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ NEVER = np.iinfo(np.int64).min // 2
 """Stands for "not seen" among instants."""
 _BLOCK = 1 << 15
 """Values normalised at a time: small enough to stay in the processor's cache."""
+
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Grid:
 
     @property
     def window_ends(self) -> NDArray[np.int64]:
-        """Ends of the windows, shape (n_windows,). [us]"""
+        """The windows' ends, shape (n_windows,) [us]."""
         return self.start + self.interval * np.arange(1, self.n_windows + 1, dtype=np.int64)
 
     def cells(self, site: NDArray[np.int64], timestamp: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -107,7 +110,13 @@ def winners(snapshots: Snapshots) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     if same_as_next.any():
         tied = np.flatnonzero(same_as_next | np.insert(same_as_next[:-1], 0, False))
         rows = order[tied]
-        columns = (snapshots.row_no, snapshots.batch, snapshots.received_at, snapshots.sequence, key)
+        columns = (
+            snapshots.row_no,
+            snapshots.batch,
+            snapshots.received_at,
+            snapshots.sequence,
+            key,
+        )
         order[tied] = rows[np.lexsort([column[rows] for column in columns])]
     return order[~same_as_next], order[same_as_next]
 
@@ -129,7 +138,7 @@ def reduce_block(
     grid : Grid
         The block, its lookback windows included.
     ranges : sequence of (float, float)
-        lo and hi of each KPI, in physical units.
+        Ends lo and hi of each KPI's range, in physical units.
     staleness : ndarray, shape (n_windows,)
         Age of the last snapshot at window end above which a site is stale. [us]
     threads : Executor, optional
@@ -143,10 +152,19 @@ def reduce_block(
         right only if the grid starts as early as its lookback asks.
     """
     kept, dropped = winners(snapshots)
-    is_identity = dropped.size == 0 and kept.size > 0 and bool(kept[0] == 0) and bool((np.diff(kept) == 1).all())
+    is_identity = (
+        dropped.size == 0
+        and kept.size > 0
+        and bool(kept[0] == 0)
+        and bool((np.diff(kept) == 1).all())
+    )
     rows: NDArray[np.int64] | slice = slice(None) if is_identity else kept
     cells = grid.cells(snapshots.site[rows], snapshots.timestamp[rows])
-    firsts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])) if cells.size else np.empty(0, dtype=np.int64)
+    firsts = (
+        np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
+        if cells.size
+        else np.empty(0, dtype=np.int64)
+    )
     table = _Cells(grid, cells[firsts], firsts, cells.size)
     good = snapshots.is_good[rows]
     bad = None if good.all() else ~good
@@ -154,19 +172,28 @@ def reduce_block(
     def one_kpi(k: int) -> NDArray[np.float32]:
         return table.mean(snapshots.readings[k][rows], *ranges[k], skip=bad)
 
-    columns = list(threads.map(one_kpi, range(len(ranges)))) if threads else [one_kpi(k) for k in range(len(ranges))]
+    columns = (
+        list(threads.map(one_kpi, range(len(ranges))))
+        if threads
+        else [one_kpi(k) for k in range(len(ranges))]
+    )
     n_snapshots = table.grid_of(table.counts, 0, np.int64)
     lasts = table.lasts
-    last_seen = np.maximum.accumulate(table.grid_of(snapshots.timestamp[rows][lasts], NEVER, np.int64), axis=1)
+    last_seen = np.maximum.accumulate(
+        table.grid_of(snapshots.timestamp[rows][lasts], NEVER, np.int64), axis=1
+    )
     good_count = table.sums(good.astype(np.float64))
     values = Reduced(
         kpis=columns,
         status=table.grid_of(snapshots.status[rows][lasts], 3, np.int8),
         uptime_pct=table.mean(snapshots.uptime_pct[rows], 0.0, 1.0, skip=None),
-        fault_count=table.grid_of(table.reduce(np.maximum, snapshots.fault_count[rows]), np.nan, np.float64),
+        fault_count=table.grid_of(
+            table.reduce(np.maximum, snapshots.fault_count[rows]), np.nan, np.float64
+        ),
         n_snapshots=n_snapshots,
         n_duplicates=np.bincount(
-            grid.cells(snapshots.site[dropped], snapshots.timestamp[dropped]), minlength=grid.n_sites * grid.n_windows
+            grid.cells(snapshots.site[dropped], snapshots.timestamp[dropped]),
+            minlength=grid.n_sites * grid.n_windows,
         ).reshape(grid.n_sites, grid.n_windows),
         good_pct=table.grid_of(100.0 * good_count / table.counts, np.nan, np.float32),
         last_seen=last_seen,
@@ -177,14 +204,16 @@ def reduce_block(
 
 def _carry(values: Reduced) -> Reduced:
     """Fill windows without snapshots from the last one that has some, and empty what is stale."""
-    n_windows = values.n_snapshots.shape[1]
-    source = np.maximum.accumulate(np.where(values.n_snapshots > 0, np.arange(n_windows), -1), axis=1)
-    if (values.n_snapshots > 0).all():
+    has_sent = values.n_snapshots > 0
+    if has_sent.all() and not values.is_stale.any():
         return values
+    n_windows = has_sent.shape[1]
+    source = np.maximum.accumulate(np.where(has_sent, np.arange(n_windows), -1), axis=1)
     take = np.maximum(source, 0)
 
-    def carried(grid: NDArray[Any], empty: float) -> NDArray[Any]:  # Any: each grid keeps its own dtype
-        return np.where(values.is_stale, np.asarray(empty, dtype=grid.dtype), np.take_along_axis(grid, take, axis=1))
+    def carried(grid: NDArray[_Value], empty: float) -> NDArray[_Value]:
+        nothing = np.full(1, empty, dtype=grid.dtype)
+        return np.where(values.is_stale, nothing, np.take_along_axis(grid, take, axis=1))
 
     return Reduced(
         kpis=[carried(kpi, np.nan) for kpi in values.kpis],
@@ -222,12 +251,15 @@ class _Cells:
     def sums(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(self.reduce(np.add, column), dtype=np.float64)
 
-    def grid_of(self, values: NDArray[np.generic], empty: float, dtype: type[np.generic]) -> NDArray[np.generic]:
+    def grid_of(self, values: NDArray[Any], empty: float, dtype: type[_Value]) -> NDArray[_Value]:
+        # Any: values are cast to the grid's own dtype
         out = np.full(self.grid.n_sites * self.grid.n_windows, empty, dtype=dtype)
         out[self.ids] = values
         return out.reshape(self.grid.n_sites, self.grid.n_windows)
 
-    def mean(self, column: NDArray[np.float32], lo: float, hi: float, *, skip: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    def mean(
+        self, column: NDArray[np.float32], lo: float, hi: float, *, skip: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
         """Average the normalised column over each cell, exactly; NaN where a cell has no reading."""
         quanta = quantise(column, lo, hi)
         if skip is not None:

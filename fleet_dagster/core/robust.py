@@ -47,7 +47,9 @@ def row_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sorted_median(np.sort(values, axis=-1), np.sum(~np.isnan(values), axis=-1))
 
 
-def row_median_and_mad(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def row_median_and_mad(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the median of each row and the median absolute deviation from it.
 
     Parameters
@@ -57,14 +59,18 @@ def row_median_and_mad(values: NDArray[np.float64]) -> tuple[NDArray[np.float64]
 
     Returns
     -------
-    median, mad : ndarray, shape (...)
-        NaN for a row without values. [any]
+    median : ndarray, shape (...)
+        Medians; NaN for a row without values. [any]
+    mad : ndarray, shape (...)
+        Median absolute deviations; NaN for a row without values. [any]
     """
     median = row_median(values)
     return median, row_median(np.abs(values - median[..., None]))
 
 
-def trimmed_centre_and_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def trimmed_centre_and_scale(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a robust centre and scale of each row, outliers trimmed inside the row itself.
 
     Parameters

@@ -44,11 +44,17 @@ class GroupSums:
 
     def means(self) -> list[NDArray[np.float64]]:
         """Return each value's weighted mean, shape (n_groups, n_windows); NaN where no weight carries it."""
-        return [_ratio(v.value, w.value).reshape(self.shape) for v, w in zip(self.values, self.value_weights, strict=True)]
+        return [
+            _ratio(v.value, w.value).reshape(self.shape)
+            for v, w in zip(self.values, self.value_weights, strict=True)
+        ]
 
 
 def group_sums(
-    values: list[NDArray[np.float64]], weights: NDArray[np.float64], groups: NDArray[np.int64], n_groups: int
+    values: list[NDArray[np.float64]],
+    weights: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    n_groups: int,
 ) -> GroupSums:
     """Sum weighted values of sites by group and window.
 
@@ -88,7 +94,9 @@ def group_sums(
     return GroupSums(tuple(sums), tuple(value_weights), (n_groups, n_windows))
 
 
-def counts_by_group(chosen: NDArray[np.bool_], groups: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
+def counts_by_group(
+    chosen: NDArray[np.bool_], groups: NDArray[np.int64], n_groups: int
+) -> NDArray[np.int64]:
     """Count the chosen sites of each group and window.
 
     Parameters
@@ -141,7 +149,9 @@ def lowest(
             found = inside.min(axis=0)
             some = np.isfinite(found)
             score[g] = np.where(some, found, np.nan)
-            site[g] = np.where(some, members[np.argmin(np.round(inside, _DECIMALS), axis=0)], NO_SITE)
+            site[g] = np.where(
+                some, members[np.argmin(np.round(inside, _DECIMALS), axis=0)], NO_SITE
+            )
     return score, site
 
 
@@ -150,4 +160,6 @@ def _over_groups(part: ExactSum, shape: tuple[int, int]) -> ExactSum:
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    out = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=out, where=bottom > 0)
+    return out

@@ -38,15 +38,28 @@ def sample_hours(fleet: str, training_day: int, span: Span) -> list[Span]:
     days = [d.start for d in span.days()]
     chosen = []
     for hour in range(HOURS_OF_DAY):
-        ranked = sorted(days, key=lambda day: unit_hash(fleet, training_day, hour, day))  # noqa: B023 - used at once
-        chosen += [Span(day + hour * HOUR, day + (hour + 1) * HOUR) for day in ranked[:HOURS_PER_HOUR_OF_DAY]]
+        ranked = sorted(days, key=lambda day: unit_hash(fleet, training_day, hour, day))
+        chosen += [
+            Span(day + hour * HOUR, day + (hour + 1) * HOUR)
+            for day in ranked[:HOURS_PER_HOUR_OF_DAY]
+        ]
     return sorted(chosen)
 
 
 def training_days(start: int, until: int) -> list[int]:
-    """Return the training days up to and including the day of `until`. [us]
+    """Return the training days up to and including the day of `until` [us].
 
-    Every day in the 14 days after the fleet's first, then Mondays; all in UTC.
+    Parameters
+    ----------
+    start : int
+        First instant of the fleet. [us]
+    until : int
+        An instant of the last day looked at. [us]
+
+    Returns
+    -------
+    list of int
+        Starts of every day in the 14 days after the fleet's first, then of Mondays; all in UTC. [us]
     """
     first = floor_to(start, DAY)
     days = range(first + DAY, floor_to(until, DAY) + DAY, DAY)
@@ -54,7 +67,7 @@ def training_days(start: int, until: int) -> list[int]:
 
 
 def training_day_in_force(start: int, instant: int) -> int | None:
-    """Return the training day whose baseline governs the UTC day of `instant`; None before the first. [us]"""
+    """Return the training day whose baseline governs the UTC day of `instant`; None before the first [us]."""
     first, day = floor_to(start, DAY), floor_to(instant, DAY)
     if day <= first:
         return None
@@ -63,7 +76,7 @@ def training_day_in_force(start: int, instant: int) -> int | None:
 
 
 def training_span(training_day: int) -> Span:
-    """Return the days a training day's baseline learns from: 28 days that end a day before it. [us]"""
+    """Return the days a training day's baseline learns from: 28 days that end a day before it [us]."""
     return Span(training_day - 29 * DAY, training_day - DAY)
 
 

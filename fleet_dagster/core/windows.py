@@ -15,18 +15,18 @@ DAY = 24 * HOUR
 
 
 def floor_to(instant: int, step: int) -> int:
-    """Return the last multiple of `step` at or before `instant`. [us]"""
+    """Return the last multiple of `step` at or before `instant` [us]."""
     return instant - instant % step
 
 
 def ceil_to(instant: int, step: int) -> int:
-    """Return the first multiple of `step` at or after `instant`. [us]"""
+    """Return the first multiple of `step` at or after `instant` [us]."""
     return -(-instant // step) * step
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A half-open span of time, [start, end). [us]"""
+    """A half-open span of time, [start, end) [us]."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class Span:
         return self.end == self.start
 
     def widen(self, *, before: int = 0, after: int = 0) -> "Span":
-        """Return the span with that much more time on either side. [us]"""
+        """Return the span with that much more time on either side [us]."""
         return Span(self.start - before, self.end + after)
 
     def clip(self, other: "Span") -> "Span":
@@ -56,11 +56,11 @@ class Span:
         return self.start < other.end and other.start < self.end
 
     def to_whole(self, step: int) -> "Span":
-        """Return the smallest span of whole steps that contains this one. [us]"""
+        """Return the smallest span of whole steps that contains this one [us]."""
         return Span(floor_to(self.start, step), ceil_to(self.end, step))
 
     def steps(self, step: int) -> Iterator["Span"]:
-        """Yield the span cut at the multiples of `step`. [us]"""
+        """Yield the span cut at the multiples of `step` [us]."""
         start = self.start
         while start < self.end:
             end = min(floor_to(start, step) + step, self.end)
@@ -72,7 +72,7 @@ class Span:
         return self.steps(DAY)
 
     def starts(self, interval: int) -> NDArray[np.int64]:
-        """Return the starts of its windows, shape (n_windows,). [us]"""
+        """Return the starts of its windows, shape (n_windows,) [us]."""
         return np.arange(ceil_to(self.start, interval), self.end, interval, dtype=np.int64)
 
 

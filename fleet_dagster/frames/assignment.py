@@ -1,14 +1,14 @@
 """The assignment frame as arrays: runs of windows in which every site keeps its region and weight."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.frames import columns as frames
 from fleet_dagster.core.windows import Span
+from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet
 
 
@@ -29,41 +29,58 @@ class AssignedRun:
 
 
 def assigned_runs(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> Iterator[AssignedRun]:
-    """Yield the runs of `span`, in order of time; adjacent equal runs are joined."""
-    starts, ends = frames.microseconds(assignment["window_start"]), frames.microseconds(assignment["window_end"])
-    site = frames.codes_of(assignment["site_id"], fleet.site_numbers)
-    regions = tuple(sorted(assignment["region_id"].astype("str").unique()))
-    region = frames.codes_of(assignment["region_id"], {name: i for i, name in enumerate(regions)})
-    weight, mapped = assignment["weight"].to_numpy(np.float64), assignment["is_mapped"].to_numpy(np.bool_)
+    """Yield the runs of `span`, in order of time, without a gap; adjacent equal runs are joined.
+
+    Windows in which the fleet has no site yet are runs in which no site is active.
+    """
     pending: AssignedRun | None = None
-    for start in np.unique(starts):
-        rows = np.flatnonzero(starts == start)
-        piece = Span(int(start), int(ends[rows[0]])).clip(span)
-        if piece.is_empty:
-            continue
-        run = _run(piece, regions, len(fleet.sites), site[rows], region[rows], weight[rows], mapped[rows])
+    for run in _pieces(fleet, assignment, span):
         if pending is not None and _joins(pending, run):
-            run = AssignedRun(Span(pending.span.start, run.span.end), run.regions, run.region, run.weight, run.is_mapped)
-        elif pending is not None:
+            pending = replace(pending, span=Span(pending.span.start, run.span.end))
+            continue
+        if pending is not None:
             yield pending
         pending = run
     if pending is not None:
         yield pending
 
 
-def _run(
-    piece: Span,
-    regions: tuple[str, ...],
-    n_sites: int,
-    site: NDArray[np.int64],
-    region: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    mapped: NDArray[np.bool_],
-) -> AssignedRun:
-    at_region, at_weight = np.full(n_sites, -1, dtype=np.int64), np.zeros(n_sites)
-    at_mapped = np.zeros(n_sites, dtype=bool)
-    at_region[site], at_weight[site], at_mapped[site] = region, weight, mapped
-    return AssignedRun(piece, regions, at_region, at_weight, at_mapped)
+def _pieces(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> Iterator[AssignedRun]:
+    starts = frames.microseconds(assignment["window_start"])
+    ends = frames.microseconds(assignment["window_end"])
+    regions = tuple(sorted(assignment["region_id"].astype("str").unique()))
+    nobody = _nobody(span, regions, len(fleet.sites))
+    numbers = {name: i for i, name in enumerate(regions)}
+    site = frames.codes_of(assignment["site_id"], fleet.site_numbers)
+    region = frames.codes_of(assignment["region_id"], numbers)
+    weight = assignment["weight"].to_numpy(np.float64)
+    is_mapped = assignment["is_mapped"].to_numpy(np.bool_)
+    at = span.start
+    for start in np.unique(starts):
+        rows = np.flatnonzero(starts == start)
+        piece = Span(int(start), int(ends[rows[0]])).clip(span)
+        if piece.is_empty:
+            continue
+        if at < piece.start:
+            yield replace(nobody, span=Span(at, piece.start))
+        run = _nobody(piece, regions, len(fleet.sites))
+        run.region[site[rows]] = region[rows]
+        run.weight[site[rows]] = weight[rows]
+        run.is_mapped[site[rows]] = is_mapped[rows]
+        yield run
+        at = piece.end
+    if at < span.end:
+        yield replace(nobody, span=Span(at, span.end))
+
+
+def _nobody(span: Span, regions: tuple[str, ...], n_sites: int) -> AssignedRun:
+    return AssignedRun(
+        span=span,
+        regions=regions,
+        region=np.full(n_sites, -1, dtype=np.int64),
+        weight=np.zeros(n_sites),
+        is_mapped=np.zeros(n_sites, dtype=np.bool_),
+    )
 
 
 def _joins(a: AssignedRun, b: AssignedRun) -> bool:

@@ -28,30 +28,41 @@ def microseconds(column: "pd.Series[Any]") -> NDArray[np.int64]:
 
 def names(codes: NDArray[np.int64], vocabulary: Sequence[str]) -> pd.Categorical:
     """Return names for codes into a vocabulary; -1 is null."""
-    return pd.Categorical.from_codes(codes, categories=pd.Index(vocabulary, dtype="str"))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(vocabulary), dtype="str"))
 
 
 def codes_of(column: "pd.Series[Any]", numbers: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the number of each name; -1 for an unknown one. Fast where the column is categorical."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        table = np.array([numbers.get(name, -1) for name in column.cat.categories] + [-1], dtype=np.int64)
-        return table[column.cat.codes.to_numpy()]
-    return column.map(numbers).fillna(-1).to_numpy(dtype=np.int64)
+        table = np.array(
+            [numbers.get(name, -1) for name in column.cat.categories] + [-1], dtype=np.int64
+        )
+        return table[column.cat.codes.to_numpy(dtype=np.int64)]
+    return np.asarray(column.map(numbers).fillna(-1), dtype=np.int64)
 
 
-def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:  # Any: arrays, categoricals or series
+def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Build a frame of a table's columns, in storage order, without `fleet` and `day`."""
+    # Any: arrays, categoricals or series
     wanted = [name for name in table.column_names if name not in ("fleet", "day")]
     missing = [name for name in wanted if name not in columns]
     if missing:
-        raise FrameError(table.name, f"columns {missing} were not computed", "This is a defect of the node that builds it")
+        raise FrameError(
+            table.name,
+            f"columns {missing} were not computed",
+            "This is a defect of the node that builds it",
+        )
     return pd.DataFrame({name: columns[name] for name in wanted}, copy=False)
 
 
 def empty_frame(table: Table) -> pd.DataFrame:
     """Return a frame of a table without rows, typed as a full one."""
     kinds: dict[str, Any] = {"string": "str", "timestamp": UTC_MICROSECONDS, "date": "object"}
-    columns = {c.name: pd.Series([], dtype=kinds.get(c.type, c.type)) for c in table.columns if c.name not in ("fleet", "day")}
+    columns = {
+        c.name: pd.Series([], dtype=kinds.get(c.type, c.type))
+        for c in table.columns
+        if c.name not in ("fleet", "day")
+    }
     return pd.DataFrame(columns)
 
 
@@ -71,8 +82,11 @@ def telemetry_frame(rows: pa.Table) -> pd.DataFrame:
         i = rows.schema.get_field_index(name)
         column = rows.column(i)
         if column.null_count:
-            rows = rows.set_column(i, rows.schema.field(i), column.fill_null(pa.scalar(value).cast(column.type)))
-    return rows.to_pandas(split_blocks=True)
+            rows = rows.set_column(
+                i, rows.schema.field(i), column.fill_null(pa.scalar(value).cast(column.type))
+            )
+    frame: pd.DataFrame = rows.to_pandas(split_blocks=True)
+    return frame
 
 
 def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -> pa.Table:
@@ -80,7 +94,10 @@ def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -
     n = len(frame)
     day = (microseconds(frame["window_start"]) // DAY).astype(np.int32)
     own = {"fleet": pa.array([fleet] * n, pa.string()), "day": pa.array(day).cast(pa.date32())}
-    columns = [own[c.name] if c.name in own else _arrow_column(frame[c.name], schema.field(c.name).type) for c in table.columns]
+    columns = [
+        own[c.name] if c.name in own else _arrow_column(frame[c.name], schema.field(c.name).type)
+        for c in table.columns
+    ]
     return pa.table(columns, schema=schema)
 
 
@@ -106,16 +123,30 @@ class Scatter:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, numbers: Mapping[str, int], *, start: int, interval: int, n_windows: int) -> "Scatter":
+    def of(
+        cls,
+        frame: pd.DataFrame,
+        numbers: Mapping[str, int],
+        *,
+        start: int,
+        interval: int,
+        n_windows: int,
+    ) -> "Scatter":
         """Locate each row by its site and window; rows of unknown sites or other windows are left out."""
         site = codes_of(frame["site_id"], numbers)
         window = (microseconds(frame["window_start"]) - start) // interval
         rows = np.flatnonzero((site >= 0) & (window >= 0) & (window < n_windows))
         return cls(rows, site[rows] * n_windows + window[rows], (len(numbers), n_windows))
 
-    def grid(self, column: "pd.Series[Any]", empty: float, dtype: Any = np.float64) -> NDArray[Any]:  # Any: numpy dtypes
+    def grid(
+        self, column: "pd.Series[Any]", empty: float, dtype: Any = np.float64
+    ) -> NDArray[Any]:  # Any: numpy dtypes
         """Return the column on the grid, `empty` where no row is."""
         out = np.full(self.shape[0] * self.shape[1], empty, dtype=dtype)
-        values = column.to_numpy(dtype=dtype, na_value=empty) if column.isna().any() else column.to_numpy(dtype=dtype)
+        values = (
+            column.to_numpy(dtype=dtype, na_value=empty)
+            if column.isna().any()
+            else column.to_numpy(dtype=dtype)
+        )
         out[self.cells] = values[self.rows]
         return out.reshape(self.shape)

@@ -25,19 +25,31 @@ class SiteGrids:
 
     def window_slice(self, span: Span, interval: int) -> slice:
         """Return the columns of a span within this grid."""
-        return slice((span.start - self.span.start) // interval, (span.end - self.span.start) // interval)
+        return slice(
+            (span.start - self.span.start) // interval, (span.end - self.span.start) // interval
+        )
 
 
 def site_grids(fleet: Fleet, site_kpi: pd.DataFrame, span: Span) -> SiteGrids:
     """Put the site rows of `span` on a grid and score each site's health, weights as of each window."""
     n_windows = (span.end - span.start) // fleet.interval
-    scatter = Scatter.of(site_kpi, fleet.site_numbers, start=span.start, interval=fleet.interval, n_windows=n_windows)
+    scatter = Scatter.of(
+        site_kpi, fleet.site_numbers, start=span.start, interval=fleet.interval, n_windows=n_windows
+    )
     kpis = [scatter.grid(site_kpi[KPI_NAMES[k]], np.nan) for k in range(len(fleet.config.kpis))]
-    uptime, faults = (scatter.grid(site_kpi[name], np.nan) for name in ("uptime_pct", "fault_count"))
+    uptime, faults = (
+        scatter.grid(site_kpi[name], np.nan) for name in ("uptime_pct", "fault_count")
+    )
     is_fresh = scatter.grid(site_kpi["last_seen"].notna(), False, np.bool_)
     return SiteGrids(
         span=span,
-        health=_health(fleet, span, kpis, np.where(is_fresh, uptime, np.nan), np.where(is_fresh, faults, np.nan)),
+        health=_health(
+            fleet,
+            span,
+            kpis,
+            np.where(is_fresh, uptime, np.nan),
+            np.where(is_fresh, faults, np.nan),
+        ),
         status=scatter.grid(site_kpi["status"], OFFLINE, np.int8),
         published=scatter.grid(site_kpi["published"], False, np.bool_),
         kpis=kpis,
@@ -45,12 +57,32 @@ def site_grids(fleet: Fleet, site_kpi: pd.DataFrame, span: Span) -> SiteGrids:
 
 
 def _health(
-    fleet: Fleet, span: Span, kpis: list[NDArray[np.float64]], uptime: NDArray[np.float64], faults: NDArray[np.float64]
+    fleet: Fleet,
+    span: Span,
+    kpis: list[NDArray[np.float64]],
+    uptime: NDArray[np.float64],
+    faults: NDArray[np.float64],
 ) -> HealthParts:
     pieces = []
     for run in fleet.settings_runs(span.start, span.end):
-        part = slice((run.start - span.start) // fleet.interval, (run.end - span.start) // fleet.interval)
+        part = slice(
+            (run.start - span.start) // fleet.interval, (run.end - span.start) // fleet.interval
+        )
         weights = run.version.settings.health_weights
-        columns = (goodness_of_kpi(u[:, part], kpi) for u, kpi in zip(kpis, fleet.config.kpis, strict=True))
-        pieces.append(combine_parts(weighted_goodness(columns, weights, uptime[:, part].shape), weights, uptime[:, part], faults[:, part]))
-    return HealthParts(*(np.concatenate([getattr(p, name) for p in pieces], axis=1) for name in ("kpi", "uptime", "fault")))
+        columns = (
+            goodness_of_kpi(u[:, part], kpi) for u, kpi in zip(kpis, fleet.config.kpis, strict=True)
+        )
+        pieces.append(
+            combine_parts(
+                weighted_goodness(columns, weights, uptime[:, part].shape),
+                weights,
+                uptime[:, part],
+                faults[:, part],
+            )
+        )
+    return HealthParts(
+        *(
+            np.concatenate([getattr(p, name) for p in pieces], axis=1)
+            for name in ("kpi", "uptime", "fault")
+        )
+    )

@@ -9,11 +9,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from fleet_dagster.model.profiles import PRESETS, PROFILES, FleetProfile, Frozen, HealthWeights, fleet_profile_small
+from fleet_dagster.model.profiles import (
+    PRESETS,
+    PROFILES,
+    FleetProfile,
+    Frozen,
+    HealthWeights,
+    fleet_profile_small,
+)
 from fleet_dagster.model.source import SourceMapping
 from fleet_dagster.model.tables import N_KPIS, UNMAPPED
 
-Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s/'\"\\][^'\"\\\n]*$")]
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[^\s/'\"\\][^'\"\\\n]*$")
+]
 FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 MAX_WEIGHT = 1e9
 NUMERICS_VERSION = "1"
@@ -44,7 +53,11 @@ class Kpi(Frozen):
         if self.direction != "band" and (self.target_lo is not None or self.target_hi is not None):
             msg = f"KPI {self.name!r}: target_lo and target_hi go with direction 'band', found {self.direction!r}. Remove them"
             raise ValueError(msg)
-        if self.target_lo is not None and self.target_hi is not None and not self.lo <= self.target_lo <= self.target_hi <= self.hi:
+        if (
+            self.target_lo is not None
+            and self.target_hi is not None
+            and not self.lo <= self.target_lo <= self.target_hi <= self.hi
+        ):
             msg = (
                 f"KPI {self.name!r}: the target [{self.target_lo:g}, {self.target_hi:g}] must lie within "
                 f"[{self.lo:g}, {self.hi:g}]. Narrow it or widen lo and hi"
@@ -139,16 +152,24 @@ class FleetConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_names_and_profile(cls, raw: Any) -> Any:  # Any: whatever a YAML file or a caller gave
+    def _fill_from_names_and_profile(
+        cls, raw: Any
+    ) -> Any:  # Any: whatever a YAML file or a caller gave
         if not isinstance(raw, dict):
             return raw
         filled = dict(raw)
         filled["profile"] = _by_name(filled.get("profile", "small"), PROFILES, "profile")
-        filled["health_weights"] = _by_name(filled.get("health_weights", "energy"), PRESETS, "health_weights")
+        filled["health_weights"] = _by_name(
+            filled.get("health_weights", "energy"), PRESETS, "health_weights"
+        )
         profile = filled["profile"]
         for name in ("interval_s", "outlier_sigma", "anomaly_threshold"):
             if not filled.get(name):
-                filled[name] = profile[name] if isinstance(profile, dict) and name in profile else getattr(profile, name, 0)
+                filled[name] = (
+                    profile[name]
+                    if isinstance(profile, dict) and name in profile
+                    else getattr(profile, name, 0)
+                )
         return filled
 
     @field_validator("timezone")
@@ -179,7 +200,9 @@ class FleetConfig(Frozen):
     @property
     def hot(self) -> HotSettings:
         """The versioned part of the configuration."""
-        return HotSettings.model_validate({name: getattr(self, name) for name in HotSettings.model_fields})
+        return HotSettings.model_validate(
+            {name: getattr(self, name) for name in HotSettings.model_fields}
+        )
 
     @property
     def structure_digest(self) -> str:
@@ -189,7 +212,7 @@ class FleetConfig(Frozen):
 
     @property
     def kpi_names(self) -> tuple[str, ...]:
-        """Names of the KPIs in column order: the k-th feeds `kpi_k`."""
+        """The names of the KPIs in column order: the k-th feeds `kpi_k`."""
         return tuple(kpi.name for kpi in self.kpis)
 
 
@@ -207,7 +230,9 @@ def larger_profile(n_sites: int, n_regions: int = 0) -> str:
     return "No profile holds more: split the sites over several fleets"
 
 
-def _by_name(value: Any, known: dict[str, Any], field: str) -> Any:  # Any: a name, a mapping or the object itself
+def _by_name(
+    value: Any, known: dict[str, Any], field: str
+) -> Any:  # Any: a name, a mapping or the object itself
     if not isinstance(value, str):
         return value
     if value not in known:
@@ -222,13 +247,19 @@ def _size_problems(config: FleetConfig) -> list[str]:
     profile, problems = config.profile, []
     advice = larger_profile(len(sites), len(regions))
     if len(sites) > profile.max_sites:
-        problems.append(f"region_mappings name {len(sites)} sites, profile {profile.name!r} allows {profile.max_sites}. {advice}")
+        problems.append(
+            f"region_mappings name {len(sites)} sites, profile {profile.name!r} allows {profile.max_sites}. {advice}"
+        )
     if len(regions) > profile.max_regions:
-        problems.append(f"region_mappings name {len(regions)} regions, profile {profile.name!r} allows {profile.max_regions}. {advice}")
+        problems.append(
+            f"region_mappings name {len(regions)} regions, profile {profile.name!r} allows {profile.max_regions}. {advice}"
+        )
     active = [m for m in config.ai_models if m.slot_id >= profile.ai_slots]
     if active:
         ids = sorted(m.slot_id for m in active)
-        problems.append(f"ai_models use slots {ids}, profile {profile.name!r} has slots 0..{profile.ai_slots - 1}. Renumber or use a larger profile")
+        problems.append(
+            f"ai_models use slots {ids}, profile {profile.name!r} has slots 0..{profile.ai_slots - 1}. Renumber or use a larger profile"
+        )
     if config.health_weights.weight_count < len(config.kpis):
         problems.append(
             f"health_weights has {config.health_weights.weight_count} weights for {len(config.kpis)} kpis. Give one weight per KPI (0 to leave one out)"
@@ -240,12 +271,22 @@ def _repeat_problems(config: FleetConfig) -> list[str]:
     problems = []
     for label, keys, fix in (
         ("kpis repeat name", [k.name for k in config.kpis], "Rename one of them"),
-        ("region_mappings repeat site", [(m.site_id, m.valid_from) for m in config.region_mappings], "Keep one per site and valid_from"),
-        ("ai_models repeat slot_id", [m.slot_id for m in config.ai_models], "Give each model its own slot"),
+        (
+            "region_mappings repeat site",
+            [(m.site_id, m.valid_from) for m in config.region_mappings],
+            "Keep one per site and valid_from",
+        ),
+        (
+            "ai_models repeat slot_id",
+            [m.slot_id for m in config.ai_models],
+            "Give each model its own slot",
+        ),
     ):
         twice = _repeated(keys)
         if twice:
-            problems.append(f"{label} {twice[0] if not isinstance(twice[0], tuple) else twice[0][0]!r}. {fix}")
+            problems.append(
+                f"{label} {twice[0] if not isinstance(twice[0], tuple) else twice[0][0]!r}. {fix}"
+            )
     return problems
 
 
@@ -255,16 +296,22 @@ def _reference_problems(config: FleetConfig) -> list[str]:
     for m in config.region_mappings:
         strangers = [s for s in m.depends_on if s not in sites or s == m.site_id]
         if strangers:
-            problems.append(f"region_mappings: site {m.site_id!r} depends_on {strangers[0]!r}, which is not another mapped site. Add it or fix the name")
+            problems.append(
+                f"region_mappings: site {m.site_id!r} depends_on {strangers[0]!r}, which is not another mapped site. Add it or fix the name"
+            )
     unknown = sorted(set(config.source.kpis) - {k.name for k in config.kpis})
     if unknown:
-        problems.append(f"source.kpis names {unknown[0]!r}, which is not one of the kpis. Add the KPI or remove the column")
+        problems.append(
+            f"source.kpis names {unknown[0]!r}, which is not one of the kpis. Add the KPI or remove the column"
+        )
     by_region: dict[str, float] = {}
     for m in config.region_mappings:
         by_region[m.region_id] = by_region.get(m.region_id, 0.0) + m.weight
     for region, weight in by_region.items():
         if weight <= 0:
-            problems.append(f"region_mappings: every site of region {region!r} has weight 0. Give at least one a weight above 0")
+            problems.append(
+                f"region_mappings: every site of region {region!r} has weight 0. Give at least one a weight above 0"
+            )
     return problems
 
 

@@ -17,6 +17,14 @@ class ConfigError(FleetError, ValueError):
         super().__init__(f"{source} is not a valid fleet configuration:\n{lines}")
 
 
+class RuleError(FleetError, ValueError):
+    """Values of a configuration do not go together; names where each stands and what to do."""
+
+    def __init__(self, rules: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        self.rules = tuple(rules)
+        super().__init__("; ".join(sentence for _, sentence in self.rules))
+
+
 class ShapeError(FleetError, ValueError):
     """An array has another shape than the formula needs."""
 

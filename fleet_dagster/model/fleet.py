@@ -11,7 +11,7 @@ from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest
 
 DAY = 86_400_000_000
 BEGINNING = 0
-"""The beginning of time, for settings and sites valid since ever. [us]"""
+"""The beginning of time, for settings and sites valid since ever [us]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Site:
     site_id: str
     site_no: int
     active_from: int = BEGINNING
-    """Start of the first window in which the fleet has this site. [us]"""
+    """Start of the first window in which the fleet has this site [us]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ConfigVersion:
 
 @dataclass(frozen=True, slots=True)
 class SettingsRun:
-    """A run of windows under one version of the hot settings. [us]"""
+    """A run of windows under one version of the hot settings [us]."""
 
     start: int
     end: int
@@ -77,13 +77,15 @@ class Fleet:
 
     @property
     def interval(self) -> int:
-        """Length of a window. [us]"""
+        """Length of a window [us]."""
         return self.config.interval_s * 1_000_000
 
     @property
     def start(self) -> int:
-        """First instant of the fleet's start_date, in its own time zone. [us]"""
-        midnight = dt.datetime.combine(self.config.start_date, dt.time(), tzinfo=zoneinfo.ZoneInfo(self.config.timezone))
+        """First instant of the fleet's start_date, in its own time zone [us]."""
+        midnight = dt.datetime.combine(
+            self.config.start_date, dt.time(), tzinfo=zoneinfo.ZoneInfo(self.config.timezone)
+        )
         return int(midnight.timestamp()) * 1_000_000
 
     @cached_property
@@ -92,7 +94,7 @@ class Fleet:
         return {site.site_id: i for i, site in enumerate(self.sites)}
 
     def settings_runs(self, start: int, end: int) -> Iterator[SettingsRun]:
-        """Yield the runs of windows in [start, end) under one version each; a change takes effect with the next window. [us]"""
+        """Yield the runs of windows in [start, end) under one version each; a change takes effect with the next window [us]."""
         starts = [-(-v.valid_from // self.interval) * self.interval for v in self.versions]
         first = max(0, bisect.bisect_right(starts, start) - 1)
         for i in range(first, len(self.versions)):
@@ -102,10 +104,18 @@ class Fleet:
                 yield SettingsRun(run_start, run_end, self.versions[i])
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-        """Yield [start, end) cut at UTC days and settings changes, each piece with its inputs digest. [us]
+        """Yield a span cut at UTC days and settings changes, each piece with its inputs digest.
 
-        The digest covers all that rows take from here (structure, settings, sites registered that day) and depends on the
-        day and the settings alone, never on the range asked for.
+        Parameters
+        ----------
+        start, end : int
+            The span. [us]
+
+        Yields
+        ------
+        (int, int, str)
+            Start and end of the piece [us], and the digest of all that rows take from here: structure, settings, sites
+            registered that day. It depends on the day and the settings alone, never on the span asked for.
         """
         for run in self.settings_runs(start, end):
             at = run.start
@@ -116,5 +126,7 @@ class Fleet:
                 at = stop
 
     def _digest(self, version: ConfigVersion, day: int) -> str:
-        sites = [(s.site_id, max(s.active_from, day)) for s in self.sites if s.active_from < day + DAY]
+        sites = [
+            (s.site_id, max(s.active_from, day)) for s in self.sites if s.active_from < day + DAY
+        ]
         return content_digest([self.config.structure_digest, version.settings.digest, sites])

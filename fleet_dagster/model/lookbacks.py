@@ -12,16 +12,33 @@ PERSISTENCE_MINIMUM = 3
 
 
 def carry_lookback(fleet: Fleet, start: int, end: int) -> int:
-    """Return how far before [start, end) a fresh site's last reduced values may stem from: whole windows. [us]
+    """Return how far before [start, end) a fresh site's last reduced values may stem from: whole windows [us].
 
-    A site is fresh at a window's end while its last snapshot is at most the staleness threshold old, and that snapshot's
-    whole window is reduced.
+    Parameters
+    ----------
+    fleet : Fleet
+        The fleet; its staleness threshold may change within the span.
+    start, end : int
+        The span. [us]
+
+    Returns
+    -------
+    int
+        Whole windows. [us]
+
+    Notes
+    -----
+    A site is fresh at a window's end while its last snapshot is at most the staleness threshold old, and that
+    snapshot's whole window is reduced.
     """
-    threshold = max(run.version.settings.staleness_threshold_s for run in fleet.settings_runs(start, end)) * 1_000_000
+    threshold = (
+        max(run.version.settings.staleness_threshold_s for run in fleet.settings_runs(start, end))
+        * 1_000_000
+    )
     windows = max(0, -(-(threshold - fleet.interval) // fleet.interval))
     return windows * fleet.interval
 
 
 def persistence_lookback(fleet: Fleet) -> int:
-    """Return how far before a window its persistent outlier flag reads: whole windows. [us]"""
+    """Return how far before a window its persistent outlier flag reads: whole windows [us]."""
     return (PERSISTENCE_WINDOWS - 1) * fleet.interval

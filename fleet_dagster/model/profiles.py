@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fleet_dagster.model.tables import N_KPIS
 
+_ROUNDING = 1e-12
+
 
 class Frozen(BaseModel):
     """Base of every configuration record: immutable, no unknown fields."""
@@ -31,7 +33,9 @@ class HealthWeights(Frozen):
     KPI goodness carries `1 - uptime_weight - fault_weight`, shared out in proportion to `weights`.
     """
 
-    weights: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1, max_length=N_KPIS)]
+    weights: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1, max_length=N_KPIS)
+    ]
     uptime_weight: Annotated[float, Field(ge=0, le=1)]
     fault_weight: Annotated[float, Field(ge=0, le=1)]
 
@@ -48,13 +52,13 @@ class HealthWeights(Frozen):
     @model_validator(mode="after")
     def _shares_fit_into_one(self) -> Self:
         taken = self.uptime_weight + self.fault_weight
-        if taken > 1.0 + 1e-12:
+        if taken > 1.0 + _ROUNDING:
             msg = (
                 f"uptime_weight {self.uptime_weight} + fault_weight {self.fault_weight} = {taken:.3g}, "
                 "at most 1 is allowed. Lower one of them"
             )
             raise ValueError(msg)
-        if self.kpi_share > 1e-12 and sum(self.weights) <= 0:
+        if self.kpi_share > _ROUNDING and sum(self.weights) <= 0:
             msg = f"weights sum to 0 although KPIs carry {self.kpi_share:.3g} of the health. Give at least one KPI a weight above 0"
             raise ValueError(msg)
         return self
@@ -62,28 +66,86 @@ class HealthWeights(Frozen):
 
 def fleet_profile_small() -> FleetProfile:
     """Return the profile for up to 50 sites in 4 regions."""
-    return FleetProfile(name="small", max_sites=50, max_regions=4, ai_slots=2, interval_s=60, anomaly_threshold=0.7, outlier_sigma=3.0)
+    return FleetProfile(
+        name="small",
+        max_sites=50,
+        max_regions=4,
+        ai_slots=2,
+        interval_s=60,
+        anomaly_threshold=0.7,
+        outlier_sigma=3.0,
+    )
 
 
 def fleet_profile_medium() -> FleetProfile:
     """Return the profile for up to 200 sites in 16 regions."""
-    return FleetProfile(name="medium", max_sites=200, max_regions=16, ai_slots=8, interval_s=60, anomaly_threshold=0.6, outlier_sigma=2.5)
+    return FleetProfile(
+        name="medium",
+        max_sites=200,
+        max_regions=16,
+        ai_slots=8,
+        interval_s=60,
+        anomaly_threshold=0.6,
+        outlier_sigma=2.5,
+    )
 
 
 def fleet_profile_large() -> FleetProfile:
     """Return the profile for up to 1,000 sites in 64 regions."""
-    return FleetProfile(name="large", max_sites=1000, max_regions=64, ai_slots=16, interval_s=30, anomaly_threshold=0.5, outlier_sigma=2.0)
+    return FleetProfile(
+        name="large",
+        max_sites=1000,
+        max_regions=64,
+        ai_slots=16,
+        interval_s=30,
+        anomaly_threshold=0.5,
+        outlier_sigma=2.0,
+    )
 
 
 def default_weights_energy() -> HealthWeights:
     """Return the energy preset: uptime and the leading (thermal) KPIs count most."""
-    kpis = (0.20, 0.15, 0.15, 0.10, 0.10, 0.10, 0.05, 0.05, 0.03, 0.03, 0.02, 0.01, 0.01, 0.0, 0.0, 0.0)
+    kpis = (
+        0.20,
+        0.15,
+        0.15,
+        0.10,
+        0.10,
+        0.10,
+        0.05,
+        0.05,
+        0.03,
+        0.03,
+        0.02,
+        0.01,
+        0.01,
+        0.0,
+        0.0,
+        0.0,
+    )
     return HealthWeights(weights=kpis, uptime_weight=0.30, fault_weight=0.20)
 
 
 def default_weights_manufacturing() -> HealthWeights:
     """Return the manufacturing preset: the leading (throughput) KPIs and the fault rate count most."""
-    kpis = (0.25, 0.20, 0.15, 0.10, 0.10, 0.05, 0.05, 0.05, 0.03, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    kpis = (
+        0.25,
+        0.20,
+        0.15,
+        0.10,
+        0.10,
+        0.05,
+        0.05,
+        0.05,
+        0.03,
+        0.02,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     return HealthWeights(weights=kpis, uptime_weight=0.25, fault_weight=0.25)
 
 
@@ -92,7 +154,9 @@ def default_weights_logistics() -> HealthWeights:
     return HealthWeights(weights=(1 / N_KPIS,) * N_KPIS, uptime_weight=0.25, fault_weight=0.25)
 
 
-PROFILES = {p.name: p for p in (fleet_profile_small(), fleet_profile_medium(), fleet_profile_large())}
+PROFILES = {
+    p.name: p for p in (fleet_profile_small(), fleet_profile_medium(), fleet_profile_large())
+}
 PRESETS = {
     "energy": default_weights_energy(),
     "manufacturing": default_weights_manufacturing(),

@@ -11,7 +11,9 @@ N_KPIS = 16
 UNMAPPED = "unmapped"
 """Reserved region of sites that no mapping names."""
 
-ColumnType = Literal["string", "date", "timestamp", "bool", "int8", "int32", "int64", "float32", "float64"]
+ColumnType = Literal[
+    "string", "date", "timestamp", "bool", "int8", "int32", "int64", "float32", "float64"
+]
 
 ONLINE, DEGRADED, FAULTED, OFFLINE = 0, 1, 2, 3
 STATUS_NAMES = ("online", "degraded", "faulted", "offline")
@@ -54,13 +56,16 @@ class Table:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """Names of the columns in storage order."""
+        """The names of the columns in storage order."""
         return tuple(c.name for c in self.columns)
 
 
 def kpi_columns(prefix: str, meaning: str, *, unit: str = "") -> tuple[Column, ...]:
     """Return the sixteen numbered columns of one per-KPI quantity."""
-    return tuple(Column(f"{prefix}_{k:02d}", "float32", f"{meaning} {k}", unit, nullable=True) for k in range(N_KPIS))
+    return tuple(
+        Column(f"{prefix}_{k:02d}", "float32", f"{meaning} {k}", unit, nullable=True)
+        for k in range(N_KPIS)
+    )
 
 
 KPI_NAMES = tuple(f"kpi_{k:02d}" for k in range(N_KPIS))
@@ -88,7 +93,9 @@ def _health_parts(subject: str) -> tuple[Column, ...]:
     return (
         _share("kpi_part", f"Share of the {subject} health that comes from KPI goodness"),
         _share("uptime_part", f"Share of the {subject} health that comes from uptime"),
-        _share("fault_part", f"Share of the {subject} health that comes from the absence of faults"),
+        _share(
+            "fault_part", f"Share of the {subject} health that comes from the absence of faults"
+        ),
     )
 
 
@@ -101,11 +108,26 @@ SITE_TELEMETRY = Table(
     columns=(
         Column("fleet", "string", "Fleet the row belongs to"),
         Column("day", "date", "UTC day of timestamp; the partition folder"),
-        Column("site_id", "string", "Site as named by the source; empty where the source gave none"),
-        Column("timestamp", "timestamp", "Instant of the snapshot, UTC; received_at where it is unusable"),
+        Column(
+            "site_id", "string", "Site as named by the source; empty where the source gave none"
+        ),
+        Column(
+            "timestamp",
+            "timestamp",
+            "Instant of the snapshot, UTC; received_at where it is unusable",
+        ),
         *kpi_columns("reading", "Reading of KPI, in the KPI's physical unit,"),
-        Column("status", "int8", "0 online, 1 degraded, 2 faulted, 3 offline", nullable=True, lo=0, hi=3),
-        Column("uptime_pct", "float32", "Share of time in operation", "%", nullable=True, lo=0, hi=100),
+        Column(
+            "status",
+            "int8",
+            "0 online, 1 degraded, 2 faulted, 3 offline",
+            nullable=True,
+            lo=0,
+            hi=3,
+        ),
+        Column(
+            "uptime_pct", "float32", "Share of time in operation", "%", nullable=True, lo=0, hi=100
+        ),
         Column("fault_count", "int32", "Active faults, a gauge", "1", nullable=True, lo=0),
         Column("quality", "int8", "OPC UA quality: 0 good, 1 uncertain, 2 bad", lo=0, hi=2),
         Column("sequence", "int64", "Sequence number of the source", nullable=True),
@@ -113,8 +135,12 @@ SITE_TELEMETRY = Table(
         Column("batch_id", "string", "Landing batch"),
         Column("row_no", "int64", "Row within the batch, from 0", lo=0),
         Column("historical", "bool", "Imported history: never too late"),
-        Column("problem", "string", "Why the snapshot cannot be used; null where it can", nullable=True),
-        Column("detail", "string", "The problem in words: what was found and expected", nullable=True),
+        Column(
+            "problem", "string", "Why the snapshot cannot be used; null where it can", nullable=True
+        ),
+        Column(
+            "detail", "string", "The problem in words: what was found and expected", nullable=True
+        ),
         Column("raw", "string", "Original text of an unusable snapshot", nullable=True),
     ),
 )
@@ -129,8 +155,12 @@ SITE_ASSIGNMENT = Table(
         *_WINDOW,
         Column("site_id", "string", "Site"),
         Column("site_no", "int32", "Registration order of the site within the fleet, from 0", lo=0),
-        Column("region_id", "string", f"Region of the site; '{UNMAPPED}' where no mapping names it"),
-        Column("weight", "float64", "Weight in region and fleet means, e.g. rated capacity", "1", lo=0),
+        Column(
+            "region_id", "string", f"Region of the site; '{UNMAPPED}' where no mapping names it"
+        ),
+        Column(
+            "weight", "float64", "Weight in region and fleet means, e.g. rated capacity", "1", lo=0
+        ),
         Column("critical", "bool", "Always part of a storm sample"),
         Column("is_mapped", "bool", "A mapping names the site as of the window"),
         Column("config_version", "string", "Version of the mapping that assigned it"),
@@ -147,21 +177,57 @@ SITE_KPI = Table(
         *_WINDOW,
         Column("site_id", "string", "Site"),
         Column("region_id", "string", "Region of the site as of the window"),
-        *kpi_columns("kpi", "Normalised mean of good readings (0 = lo, 1 = hi, unclipped) of KPI", unit="1"),
+        *kpi_columns(
+            "kpi", "Normalised mean of good readings (0 = lo, 1 = hi, unclipped) of KPI", unit="1"
+        ),
         Column("kpi_count", "int8", "KPIs present", "1", lo=0, hi=N_KPIS),
-        Column("status", "int8", "Last status: 0 online, 1 degraded, 2 faulted, 3 offline", lo=0, hi=3),
-        Column("uptime_pct", "float32", "Mean uptime; null while stale", "%", nullable=True, lo=0, hi=100),
-        Column("fault_count", "int32", "Most active faults; null while stale", "1", nullable=True, lo=0),
+        Column(
+            "status", "int8", "Last status: 0 online, 1 degraded, 2 faulted, 3 offline", lo=0, hi=3
+        ),
+        Column(
+            "uptime_pct",
+            "float32",
+            "Mean uptime; null while stale",
+            "%",
+            nullable=True,
+            lo=0,
+            hi=100,
+        ),
+        Column(
+            "fault_count", "int32", "Most active faults; null while stale", "1", nullable=True, lo=0
+        ),
         Column("n_snapshots", "int32", "Snapshots used", "1", lo=0),
         Column("n_duplicates", "int32", "Snapshots set aside as duplicates", "1", lo=0),
-        Column("good_pct", "float32", "Share of snapshots of good quality; null without any", "%", nullable=True, lo=0, hi=100),
+        Column(
+            "good_pct",
+            "float32",
+            "Share of snapshots of good quality; null without any",
+            "%",
+            nullable=True,
+            lo=0,
+            hi=100,
+        ),
         Column("is_low_quality", "bool", "good_pct is below the fleet's min_good_pct"),
-        Column("last_seen", "timestamp", "Last usable snapshot within the staleness threshold, UTC", nullable=True),
+        Column(
+            "last_seen",
+            "timestamp",
+            "Last usable snapshot within the staleness threshold, UTC",
+            nullable=True,
+        ),
         Column(
             "disposition",
             "string",
             "Why the row is published, or why not",
-            values=("full", "downsampled", "deviating", "heartbeat", "sampled", "quiet", "sampled_out", "stale"),
+            values=(
+                "full",
+                "downsampled",
+                "deviating",
+                "heartbeat",
+                "sampled",
+                "quiet",
+                "sampled_out",
+                "stale",
+            ),
         ),
         Column("published", "bool", "Ranked, sent to AI slots and streamed"),
     ),
@@ -196,16 +262,31 @@ INGEST_STATS = Table(
         Column("batch_id", "string", "Landing batch"),
         Column("landed", "int64", "Snapshots landed", "1", lo=0),
         Column("used", "int64", "Snapshots that entered a window's reduction", "1", lo=0),
-        Column("duplicates", "int64", "Snapshots replaced by another of the same site and timestamp", "1", lo=0),
+        Column(
+            "duplicates",
+            "int64",
+            "Snapshots replaced by another of the same site and timestamp",
+            "1",
+            lo=0,
+        ),
         Column("quarantined", "int64", "Snapshots that could not be used", "1", lo=0),
-        Column("sampled_out", "int64", "Snapshots whose KPIs were not read during a storm", "1", lo=0),
+        Column(
+            "sampled_out", "int64", "Snapshots whose KPIs were not read during a storm", "1", lo=0
+        ),
     ),
 )
 
 _STATUS_COUNTS = tuple(_count(f"sites_{name}", f"Sites {name}") for name in STATUS_NAMES)
 _MEANS = kpi_columns("mean_kpi", "Weighted mean over fresh sites of KPI", unit="1")
 _COVERAGE = _share("coverage", "Share of the registered weight that reports")
-_STDERR = Column("health_stderr", "float64", "Standard error of the health; 0 where all sites are read", "1", nullable=True, lo=0)
+_STDERR = Column(
+    "health_stderr",
+    "float64",
+    "Standard error of the health; 0 where all sites are read",
+    "1",
+    nullable=True,
+    lo=0,
+)
 
 REGION_KPI = Table(
     name="region_kpi",
@@ -222,7 +303,12 @@ REGION_KPI = Table(
         Column("registered_weight", "float64", "Weight of the registered sites", "1", lo=0),
         *_health_parts("region's"),
         _share("health_min", "Lowest site health; null when no site is fresh", nullable=True),
-        Column("worst_site_id", "string", "Site of health_min; first registered of equals", nullable=True),
+        Column(
+            "worst_site_id",
+            "string",
+            "Site of health_min; first registered of equals",
+            nullable=True,
+        ),
         *_MEANS,
         _count("anomaly_count", "Sites in alarm; null while nothing scores", nullable=True),
         _share("sampled_fraction", "Share of sites whose KPIs were read"),
@@ -270,12 +356,19 @@ REGIONAL_HEALTH = Table(
         _share("health_score", "Weighted mean health of fresh sites; 0 when none is"),
         *_health_parts("region's"),
         _share("health_min", "Lowest site health; null when no site is fresh", nullable=True),
-        Column("worst_site_id", "string", "Site of health_min; first registered of equals", nullable=True),
+        Column(
+            "worst_site_id",
+            "string",
+            "Site of health_min; first registered of equals",
+            nullable=True,
+        ),
         *_MEANS,
         _count("anomaly_count", "Sites in alarm; null while nothing scores", nullable=True),
         _COVERAGE,
         _STDERR,
-        Column("band", "string", "healthy from 0.8, degraded from 0.5, else critical", values=_BANDS),
+        Column(
+            "band", "string", "healthy from 0.8, degraded from 0.5, else critical", values=_BANDS
+        ),
     ),
 )
 
@@ -293,12 +386,36 @@ SITE_RANKING = Table(
         _share("composite_score", "Site health"),
         Column("rank_in_region", "int32", "Competition rank, best = 1, ties equal", "1", lo=1),
         Column("rank_in_fleet", "int32", "Competition rank, best = 1, ties equal", "1", lo=1),
-        Column("percentile", "float64", "Share of the fleet's fresh sites that do no better", "%", lo=0, hi=100),
-        Column("modified_z_region", "float64", "Modified Z-score within the region; null below 3 sites", "1", nullable=True),
-        Column("modified_z_fleet", "float64", "Modified Z-score within the fleet; null below 3 sites", "1", nullable=True),
+        Column(
+            "percentile",
+            "float64",
+            "Share of the fleet's fresh sites that do no better",
+            "%",
+            lo=0,
+            hi=100,
+        ),
+        Column(
+            "modified_z_region",
+            "float64",
+            "Modified Z-score within the region; null below 3 sites",
+            "1",
+            nullable=True,
+        ),
+        Column(
+            "modified_z_fleet",
+            "float64",
+            "Modified Z-score within the fleet; null below 3 sites",
+            "1",
+            nullable=True,
+        ),
         Column("is_outlier", "bool", "Beyond the outlier threshold in region or fleet"),
         Column("is_persistent_outlier", "bool", "An outlier in 3 of the last 5 windows"),
-        Column("outlier_scope", "string", "Where it is an outlier", values=("none", "region", "fleet", "both")),
+        Column(
+            "outlier_scope",
+            "string",
+            "Where it is an outlier",
+            values=("none", "region", "fleet", "both"),
+        ),
     ),
 )
 
@@ -313,11 +430,30 @@ BASELINE = Table(
         Column("scope", "string", "What the row describes", values=("site", "region", "fleet")),
         Column("scope_id", "string", "Site, region or fleet"),
         Column("n_windows", "int32", "Windows of the sample that the row rests on", "1", lo=0),
-        Column("state", "string", "warming_up below 200 windows of a site", values=("trained", "warming_up")),
+        Column(
+            "state",
+            "string",
+            "warming_up below 200 windows of a site",
+            values=("trained", "warming_up"),
+        ),
         *kpi_columns("centre", "Median of the normalised KPI", unit="1"),
         *kpi_columns("scale", "Scaled median absolute deviation of the normalised KPI", unit="1"),
-        Column("mad", "float64", "Long-run MAD of site health within the group", "1", nullable=True, lo=0),
-        Column("message_rate", "float64", "Median snapshots per window; fleet scope only", "1", nullable=True, lo=0),
+        Column(
+            "mad",
+            "float64",
+            "Long-run MAD of site health within the group",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
+        Column(
+            "message_rate",
+            "float64",
+            "Median snapshots per window; fleet scope only",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
         _count("n_hours", "Whole hours in the sample"),
     ),
 )

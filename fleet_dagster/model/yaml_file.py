@@ -8,12 +8,22 @@ from pydantic import ValidationError
 
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
+from fleet_dagster.model.messages import Place, problems_in
 
-Path_ = tuple[str | int, ...]
 
 
 def load_config(path: Path) -> FleetConfig:
     """Read and validate one fleet file.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file in UTF-8.
+
+    Returns
+    -------
+    FleetConfig
+        The configuration.
 
     Raises
     ------
@@ -23,7 +33,9 @@ def load_config(path: Path) -> FleetConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"cannot be read as UTF-8 text ({error}). Check the path and the encoding"]) from error
+        raise ConfigError(
+            str(path), [f"cannot be read as UTF-8 text ({error}). Check the path and the encoding"]
+        ) from error
     return parse_config(text, source=str(path))
 
 
@@ -35,31 +47,23 @@ def parse_config(text: str, *, source: str) -> FleetConfig:
     except yaml.YAMLError as error:
         raise ConfigError(source, [f"is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(content, dict):
-        raise ConfigError(source, [f"holds {type(content).__name__}, expected a mapping with `name:`, `kpis:`, …"])
+        raise ConfigError(
+            source, [f"holds {type(content).__name__}, expected a mapping with `name:`, `kpis:`, …"]
+        )
     return validate_config(content, source=source, lines=lines)
 
 
-def validate_config(content: dict[str, Any], *, source: str, lines: dict[Path_, int] | None = None) -> FleetConfig:
+def validate_config(
+    content: dict[str, Any], *, source: str, lines: dict[Place, int] | None = None
+) -> FleetConfig:
     """Validate a mapping as a fleet's configuration, with every problem in one error."""
     try:
         return FleetConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(source, [_sentence(e, lines or {}) for e in error.errors()]) from error
+        raise ConfigError(source, problems_in(error.errors(), FleetConfig, lines or {})) from error
 
 
-def _sentence(error: Any, lines: dict[Path_, int]) -> str:  # Any: pydantic's ErrorDetails
-    where = tuple(error["loc"])
-    while where and where not in lines:
-        where = where[:-1]
-    line = f"line {lines[where]}: " if where in lines and lines else ""
-    field = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    found = error.get("input")
-    shown = "" if isinstance(found, dict | list | tuple) or "Value error" in error["msg"] else f", found {found!r}"
-    return f"{line}{field + ': ' if field else ''}{message}{shown}"
-
-
-def _lines(node: yaml.Node | None, path: Path_ = ()) -> dict[Path_, int]:
+def _lines(node: yaml.Node | None, path: Place = ()) -> dict[Place, int]:
     if node is None:
         return {}
     lines = {path: node.start_mark.line + 1}

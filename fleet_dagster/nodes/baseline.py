@@ -25,15 +25,18 @@ MAX_WINDOWS_PER_HOUR = 30
 
 
 def as_of(fleet: Fleet, training_day: int) -> Fleet:
-    """Return the fleet with the settings in force on the training day, for all time."""
+    """Return the fleet as a training day sees it: its settings for all time, its sites by then."""
     (run,) = list(fleet.settings_runs(training_day, training_day + fleet.interval))[:1]
-    return Fleet(fleet.config, (ConfigVersion(BEGINNING, run.version.settings, run.version.version),), fleet.sites)
+    sites = tuple(site for site in fleet.sites if site.active_from <= training_day)
+    version = ConfigVersion(BEGINNING, run.version.settings, run.version.version)
+    return Fleet(fleet.config, (version,), sites)
 
 
 def eligible(telemetry: pd.DataFrame, training_day: int) -> pd.DataFrame:
     """Return the snapshots that a training day may learn from: received in time, or imported as history."""
     in_time = frames.microseconds(telemetry["received_at"]) < training_day - RECEIPT_MARGIN
-    return telemetry[in_time | telemetry["historical"].to_numpy(np.bool_)]
+    known: pd.DataFrame = telemetry[in_time | telemetry["historical"].to_numpy(np.bool_)]
+    return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,19 @@ def sample_hour(fleet: Fleet, site_kpi: pd.DataFrame, span: Span) -> HourSample:
     )
 
 
-def _sent(fleet: Fleet, site_kpi: pd.DataFrame, span: Span, n_windows: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    scatter = frames.Scatter.of(site_kpi, fleet.site_numbers, start=span.start, interval=fleet.interval, n_windows=n_windows)
+def _sent(
+    fleet: Fleet, site_kpi: pd.DataFrame, span: Span, n_windows: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    scatter = frames.Scatter.of(
+        site_kpi, fleet.site_numbers, start=span.start, interval=fleet.interval, n_windows=n_windows
+    )
     snapshots = scatter.grid(site_kpi["n_snapshots"], 0)
     return snapshots > 0, (snapshots + scatter.grid(site_kpi["n_duplicates"], 0)).sum(axis=0)
 
 
-def baseline(fleet: Fleet, training_day: int, hours: Iterable[HourSample], regions: dict[str, str]) -> pd.DataFrame:
+def baseline(
+    fleet: Fleet, training_day: int, hours: Iterable[HourSample], regions: dict[str, str]
+) -> pd.DataFrame:
     """Train the baseline of one training day from its sampled hours.
 
     `fleet` is as of the training day; `regions` names the region of each site on that day.
@@ -78,7 +87,10 @@ def baseline(fleet: Fleet, training_day: int, hours: Iterable[HourSample], regio
     counts = np.sum([h.n_windows for h in sampled], axis=0)
     rows = [
         _site_rows(fleet, sampled, counts),
-        *(_group_row("region", region, health[members], counts[members]) for region, members in _members(fleet, regions)),
+        *(
+            _group_row("region", region, health[members], counts[members])
+            for region, members in _members(fleet, regions)
+        ),
         _group_row("fleet", fleet.name, health, counts, message_rate=_median_rate(sampled)),
     ]
     table = pd.concat(rows, ignore_index=True)
@@ -113,10 +125,17 @@ def _members(fleet: Fleet, regions: dict[str, str]) -> list[tuple[str, NDArray[n
 
 
 def _group_row(
-    scope: str, scope_id: str, health: NDArray[np.float64], counts: NDArray[np.int64], *, message_rate: float = np.nan
+    scope: str,
+    scope_id: str,
+    health: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    *,
+    message_rate: float = np.nan,
 ) -> pd.DataFrame:
     n = int(counts.max(initial=0))
-    absent = {f"{name}_{k:02d}": np.float32(np.nan) for name in ("centre", "scale") for k in range(N_KPIS)}
+    absent = {
+        f"{name}_{k:02d}": np.float32(np.nan) for name in ("centre", "scale") for k in range(N_KPIS)
+    }
     row = {
         "scope": scope,
         "scope_id": scope_id,

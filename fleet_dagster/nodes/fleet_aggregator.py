@@ -28,23 +28,40 @@ class Rollup:
     region_kpi: pd.DataFrame
 
 
-def fleet_aggregator(fleet: Fleet, site_kpi: pd.DataFrame, assignment: pd.DataFrame, span: Span) -> Rollup:
+def fleet_aggregator(
+    fleet: Fleet, site_kpi: pd.DataFrame, assignment: pd.DataFrame, span: Span
+) -> Rollup:
     """Roll the site rows of `span` up to regions and to the fleet."""
     grids = site_grids(fleet, site_kpi, span)
     fleets, regions = [], []
     for run in assigned_runs(fleet, assignment, span):
-        sums, scale = _sums(fleet, grids, run)
+        sums = _sums(fleet, grids, run)
         fleets.append(_fleet_rows(fleet, grids, run, sums))
-        regions.append(_region_rows(fleet, grids, run, sums, scale))
+        regions.append(_region_rows(fleet, grids, run, sums))
     return Rollup(frames.concat(FLEET_KPI, fleets), frames.concat(REGION_KPI, regions))
 
 
-def _sums(fleet: Fleet, grids: SiteGrids, run: AssignedRun) -> tuple[GroupSums, float]:
+def _scale(run: AssignedRun) -> float:
+    """Return what brings the weights of a run into [0, 1] without losing a bit."""
+    return power_of_two_above(float(run.weight.max(initial=0.0)))
+
+
+def _registered(run: AssignedRun) -> GroupSums:
+    """Return the sums over registered sites, fresh or not: their weights are what coverage is a share of."""
+    ones = np.ones((run.weight.size, 1))
+    return group_sums([ones], run.weight / _scale(run), run.region, len(run.regions))
+
+
+def _sums(fleet: Fleet, grids: SiteGrids, run: AssignedRun) -> GroupSums:
     part = grids.window_slice(run.span, fleet.interval)
-    scale = power_of_two_above(float(run.weight.max(initial=0.0)))
     health = grids.health
-    values = [health.kpi[:, part], health.uptime[:, part], health.fault[:, part], *(k[:, part] for k in grids.kpis)]
-    return group_sums(values, run.weight / scale, run.region, len(run.regions)), scale
+    values = [
+        health.kpi[:, part],
+        health.uptime[:, part],
+        health.fault[:, part],
+        *(k[:, part] for k in grids.kpis),
+    ]
+    return group_sums(values, run.weight / _scale(run), run.region, len(run.regions))
 
 
 def _fleet_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSums) -> pd.DataFrame:
@@ -52,7 +69,7 @@ def _fleet_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSum
     whole = sums.whole()
     everyone = np.where(run.is_active, 0, -1)
     scores = np.where(run.is_active[:, None], grids.health.score[:, part], np.nan)
-    registered = float(run.weight[run.is_active].sum()) / power_of_two_above(float(run.weight.max(initial=0.0)))
+    registered = float(_registered(run).whole().weights()[0][0, 0])
     n = scores.shape[1]
     columns: Columns = {
         **_windows(fleet, run.span, 1),
@@ -71,11 +88,11 @@ def _fleet_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSum
     return frames.frame_of(FLEET_KPI, columns)
 
 
-def _region_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSums, scale: float) -> pd.DataFrame:
+def _region_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSums) -> pd.DataFrame:
     part = grids.window_slice(run.span, fleet.interval)
     n_regions, n = len(run.regions), (run.span.end - run.span.start) // fleet.interval
     n_sites = np.bincount(run.region[run.is_active], minlength=n_regions)
-    registered = np.bincount(run.region[run.is_active], weights=run.weight[run.is_active], minlength=n_regions)
+    registered, scale = _registered(run).weights()[0].ravel(), _scale(run)
     health_min, worst = lowest(grids.health.score[:, part], run.region, n_regions)
     columns: Columns = {
         **_windows(fleet, run.span, n_regions),
@@ -83,7 +100,7 @@ def _region_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSu
         "n_sites": np.tile(n_sites, n).astype(np.int32),
         **_status_counts(grids.status[:, part], run.region, n_regions),
         "weight": (sums.weights()[0] * scale).T.ravel(),
-        "registered_weight": np.tile(registered, n),
+        "registered_weight": np.tile(registered * scale, n),
         **_mean_columns(sums, ""),
         "health_min": health_min.T.ravel(),
         "worst_site_id": frames.names(worst.T.ravel(), [s.site_id for s in fleet.sites]),
@@ -97,12 +114,17 @@ def _region_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSu
 
 def _windows(fleet: Fleet, span: Span, n_groups: int) -> Columns:
     starts = np.repeat(span.starts(fleet.interval), n_groups)
-    return {"window_start": frames.stamps(starts), "window_end": frames.stamps(starts + fleet.interval)}
+    return {
+        "window_start": frames.stamps(starts),
+        "window_end": frames.stamps(starts + fleet.interval),
+    }
 
 
 def _status_counts(status: NDArray[np.int8], groups: NDArray[np.int64], n_groups: int) -> Columns:
     return {
-        f"sites_{name}": counts_by_group(status == code, groups, n_groups).T.ravel().astype(np.int32)
+        f"sites_{name}": counts_by_group(status == code, groups, n_groups)
+        .T.ravel()
+        .astype(np.int32)
         for code, name in enumerate(STATUS_NAMES)
     }
 

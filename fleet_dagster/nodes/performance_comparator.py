@@ -1,22 +1,36 @@
 """`performance_comparator`: each site's rank within region and fleet, and whether it is the odd one out."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.core.ranking import DEFAULT_MAD, competition_ranks, exceeds, modified_z_scores, persistent
+from fleet_dagster.core.ranking import (
+    DEFAULT_MAD,
+    competition_ranks,
+    exceeds,
+    modified_z_scores,
+    persistent,
+)
 from fleet_dagster.core.sampling import training_day_in_force
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.assignment import AssignedRun, assigned_runs
 from fleet_dagster.frames.site_grids import SiteGrids, site_grids
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import PERSISTENCE_MINIMUM, PERSISTENCE_WINDOWS, persistence_lookback
+from fleet_dagster.model.lookbacks import (
+    PERSISTENCE_MINIMUM,
+    PERSISTENCE_WINDOWS,
+    persistence_lookback,
+)
 from fleet_dagster.model.tables import SITE_RANKING
 
 SCOPES = ("none", "region", "fleet", "both")
+Mads = dict[tuple[str, str], float]
+"""Long-run MAD by scope and scope id."""
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,11 @@ class _Placed:
 
 
 def performance_comparator(
-    fleet: Fleet, site_kpi: pd.DataFrame, assignment: pd.DataFrame, baseline: pd.DataFrame, span: Span
+    fleet: Fleet,
+    site_kpi: pd.DataFrame,
+    assignment: pd.DataFrame,
+    baseline: pd.DataFrame,
+    span: Span,
 ) -> pd.DataFrame:
     """Rank the fresh sites of `span`; only published site-windows get a row.
 
@@ -41,30 +59,50 @@ def performance_comparator(
     """
     block = span.widen(before=persistence_lookback(fleet))
     grids = site_grids(fleet, site_kpi, block)
-    runs = [piece for run in assigned_runs(fleet, assignment, block) for piece in _by_day_and_settings(fleet, run)]
+    runs = [
+        piece
+        for run in assigned_runs(fleet, assignment, block)
+        for piece in _by_day_and_settings(fleet, run)
+    ]
     if not runs:
         return frames.empty_frame(SITE_RANKING)
     scores = np.ascontiguousarray(grids.health.score.T)
-    placed = _join([_place(fleet, grids, run, sigma, baseline, scores) for run, sigma in runs])
-    regions = runs[-1][0].regions
-    return _rows(fleet, grids, placed, scores, span, regions)
+    placed = _join(
+        [
+            _place(
+                run,
+                scores[grids.window_slice(run.span, fleet.interval)],
+                sigma=sigma,
+                mads=_long_run_mads(fleet, run, baseline),
+                fleet_name=fleet.name,
+            )
+            for run, sigma in runs
+        ]
+    )
+    return _rows(fleet, grids, placed, scores=scores, span=span, regions=runs[-1][0].regions)
 
 
 def _by_day_and_settings(fleet: Fleet, run: AssignedRun) -> list[tuple[AssignedRun, float]]:
     """Cut a run where the baseline in force or the outlier threshold may change."""
     return [
-        (AssignedRun(day, run.regions, run.region, run.weight, run.is_mapped), settings.version.settings.outlier_sigma)
+        (
+            AssignedRun(day, run.regions, run.region, run.weight, run.is_mapped),
+            settings.version.settings.outlier_sigma,
+        )
         for settings in fleet.settings_runs(run.span.start, run.span.end)
         for day in Span(settings.start, settings.end).steps(DAY)
     ]
 
 
 def _place(
-    fleet: Fleet, grids: SiteGrids, run: AssignedRun, sigma: float, baseline: pd.DataFrame, scores: NDArray[np.float64]
+    run: AssignedRun,
+    scores: NDArray[np.float64],
+    *,
+    sigma: float,
+    mads: Mads,
+    fleet_name: str,
 ) -> _Placed:
-    part = grids.window_slice(run.span, fleet.interval)
-    own = np.where(run.is_active, scores[part], np.nan)
-    mads = _long_run_mads(fleet, run, baseline)
+    own = np.where(run.is_active, scores, np.nan)
     rank, z = np.zeros(own.shape, dtype=np.int64), np.full(own.shape, np.nan)
     for r, region_id in enumerate(run.regions):
         members = np.flatnonzero(run.region == r)
@@ -76,36 +114,53 @@ def _place(
         rank_in_region=rank,
         rank_in_fleet=competition_ranks(own),
         z_region=z,
-        z_fleet=modified_z_scores(own, mads.get(("fleet", fleet.name), DEFAULT_MAD)),
+        z_fleet=modified_z_scores(own, mads.get(("fleet", fleet_name), DEFAULT_MAD)),
         region=np.broadcast_to(run.region, own.shape),
         sigma=np.full(own.shape[0], sigma),
     )
 
 
-def _long_run_mads(fleet: Fleet, run: AssignedRun, baseline: pd.DataFrame) -> dict[tuple[str, str], float]:
+def _long_run_mads(fleet: Fleet, run: AssignedRun, baseline: pd.DataFrame) -> Mads:
     day = training_day_in_force(fleet.start, run.span.start)
     if day is None or baseline.empty:
         return {}
-    rows = baseline[(frames.microseconds(baseline["window_start"]) == day) & baseline["mad"].notna().to_numpy()]
-    return {(str(s), str(i)): float(m) for s, i, m in zip(rows["scope"], rows["scope_id"], rows["mad"], strict=True)}
+    rows = baseline[
+        (frames.microseconds(baseline["window_start"]) == day) & baseline["mad"].notna().to_numpy()
+    ]
+    return {
+        (str(s), str(i)): float(m)
+        for s, i, m in zip(rows["scope"], rows["scope_id"], rows["mad"], strict=True)
+    }
 
 
 def _join(pieces: list[_Placed]) -> _Placed:
-    return _Placed(*(np.concatenate([getattr(p, name) for p in pieces]) for name in _Placed.__slots__))
+    return _Placed(
+        *(np.concatenate([getattr(p, name) for p in pieces]) for name in _Placed.__slots__)
+    )
 
 
 def _rows(
-    fleet: Fleet, grids: SiteGrids, placed: _Placed, scores: NDArray[np.float64], span: Span, regions: tuple[str, ...]
+    fleet: Fleet,
+    grids: SiteGrids,
+    placed: _Placed,
+    *,
+    scores: NDArray[np.float64],
+    span: Span,
+    regions: tuple[str, ...],
 ) -> pd.DataFrame:
-    odd_region, odd_fleet = (exceeds(z, placed.sigma[:, None]) for z in (placed.z_region, placed.z_fleet))
-    lasting = persistent(odd_region | odd_fleet, at_least=PERSISTENCE_MINIMUM, of=PERSISTENCE_WINDOWS)
+    odd_region, odd_fleet = (
+        exceeds(z, placed.sigma[:, None]) for z in (placed.z_region, placed.z_fleet)
+    )
+    lasting = persistent(
+        odd_region | odd_fleet, at_least=PERSISTENCE_MINIMUM, of=PERSISTENCE_WINDOWS
+    )
     first = grids.window_slice(span, fleet.interval).start
     keep = np.ascontiguousarray(grids.published.T[first:]) & (placed.rank_in_fleet[first:] > 0)
     window, site = np.nonzero(keep)
     n_fresh = np.sum(placed.rank_in_fleet[first:] > 0, axis=1)
     starts = span.start + window * fleet.interval
 
-    def flat(grid: NDArray[np.generic]) -> NDArray[np.generic]:
+    def flat(grid: NDArray[_Value]) -> NDArray[_Value]:
         return grid[first:][keep]
 
     rank = flat(placed.rank_in_fleet)
@@ -122,6 +177,8 @@ def _rows(
         "modified_z_fleet": flat(placed.z_fleet),
         "is_outlier": flat(odd_region | odd_fleet),
         "is_persistent_outlier": flat(lasting),
-        "outlier_scope": frames.names(flat(odd_region).astype(np.int64) + 2 * flat(odd_fleet), SCOPES),
+        "outlier_scope": frames.names(
+            flat(odd_region).astype(np.int64) + 2 * flat(odd_fleet), SCOPES
+        ),
     }
     return frames.frame_of(SITE_RANKING, columns)

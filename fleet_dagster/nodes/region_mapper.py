@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from fleet_dagster.frames import columns as frames
 from fleet_dagster.core.windows import HOUR, Span, ceil_to
-from fleet_dagster.model.fleet import BEGINNING, Fleet, SettingsRun
+from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import RegionMapping
+from fleet_dagster.model.fleet import BEGINNING, Fleet, SettingsRun
 from fleet_dagster.model.tables import SITE_ASSIGNMENT, UNMAPPED
 
 
@@ -24,7 +24,7 @@ def region_mapper(fleet: Fleet, span: Span) -> pd.DataFrame:
 
 
 def mappings_as_of(mappings: tuple[RegionMapping, ...], instant: int) -> dict[str, RegionMapping]:
-    """Return each site's mapping in force at `instant`. [us]"""
+    """Return each site's mapping in force at `instant` [us]."""
     current: dict[str, RegionMapping] = {}
     for mapping in sorted(mappings, key=valid_from):
         if valid_from(mapping) <= instant:
@@ -33,13 +33,17 @@ def mappings_as_of(mappings: tuple[RegionMapping, ...], instant: int) -> dict[st
 
 
 def valid_from(mapping: RegionMapping) -> int:
-    """Return the start of a mapping's validity. [us]"""
-    return BEGINNING if mapping.valid_from is None else int(mapping.valid_from.timestamp() * 1_000_000)
+    """Return the start of a mapping's validity [us]."""
+    return (
+        BEGINNING if mapping.valid_from is None else int(mapping.valid_from.timestamp() * 1_000_000)
+    )
 
 
 def _segments(fleet: Fleet, whole: Span) -> Iterator[tuple[SettingsRun, Span]]:
     for run in fleet.settings_runs(whole.start, whole.end):
-        changes = {ceil_to(valid_from(m), fleet.interval) for m in run.version.settings.region_mappings}
+        changes = {
+            ceil_to(valid_from(m), fleet.interval) for m in run.version.settings.region_mappings
+        }
         changes |= {site.active_from for site in fleet.sites}
         inner = sorted(c for c in changes if run.start < c < run.end)
         for start, end in zip([run.start, *inner], [*inner, run.end], strict=True):
@@ -50,7 +54,7 @@ def _assign(fleet: Fleet, run: SettingsRun, piece: Span) -> pd.DataFrame:
     sites = [(i, s) for i, s in enumerate(fleet.sites) if s.active_from <= piece.start]
     current = mappings_as_of(run.version.settings.region_mappings, piece.start)
     found = [current.get(site.site_id) for _, site in sites]
-    regions = sorted({m.region_id for m in found if m}) + [UNMAPPED]
+    regions = [*sorted({m.region_id for m in found if m}), UNMAPPED]
     numbers = {region: i for i, region in enumerate(regions)}
     n = len(sites)
     return frames.frame_of(
@@ -58,9 +62,14 @@ def _assign(fleet: Fleet, run: SettingsRun, piece: Span) -> pd.DataFrame:
         {
             "window_start": frames.stamps(np.full(n, piece.start)),
             "window_end": frames.stamps(np.full(n, piece.end)),
-            "site_id": frames.names(np.array([i for i, _ in sites], dtype=np.int64), [s.site_id for s in fleet.sites]),
+            "site_id": frames.names(
+                np.array([i for i, _ in sites], dtype=np.int64), [s.site_id for s in fleet.sites]
+            ),
             "site_no": np.array([s.site_no for _, s in sites], dtype=np.int32),
-            "region_id": frames.names(np.array([numbers[m.region_id if m else UNMAPPED] for m in found], dtype=np.int64), regions),
+            "region_id": frames.names(
+                np.array([numbers[m.region_id if m else UNMAPPED] for m in found], dtype=np.int64),
+                regions,
+            ),
             "weight": np.array([m.weight if m else 1.0 for m in found], dtype=np.float64),
             "critical": np.array([bool(m and m.critical) for m in found], dtype=bool),
             "is_mapped": np.array([m is not None for m in found], dtype=bool),

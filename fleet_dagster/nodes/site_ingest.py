@@ -2,21 +2,23 @@
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.frames import columns as frames
-from fleet_dagster.frames.assignment import assigned_runs
 from fleet_dagster.core.reduction import NEVER, Grid, Reduced, Snapshots, reduce_block, winners
 from fleet_dagster.core.windows import Span, floor_to
+from fleet_dagster.frames import columns as frames
+from fleet_dagster.frames.assignment import assigned_runs
 from fleet_dagster.model.errors import FrameError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback
 from fleet_dagster.model.tables import INGEST_STATS, KPI_NAMES, QUARANTINE, READING_NAMES, SITE_KPI
 
 DISPOSITIONS = ("full", "stale")
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,12 @@ class Ingested:
 
 
 def site_ingest(
-    fleet: Fleet, telemetry: pd.DataFrame, assignment: pd.DataFrame, span: Span, *, threads: Executor | None = None
+    fleet: Fleet,
+    telemetry: pd.DataFrame,
+    assignment: pd.DataFrame,
+    span: Span,
+    *,
+    threads: Executor | None = None,
 ) -> Ingested:
     """Reduce the snapshots of `span` to site rows.
 
@@ -41,7 +48,9 @@ def site_ingest(
     stamp = frames.microseconds(telemetry["timestamp"])
     inside = (stamp >= block.start) & (stamp < block.end)
     usable = inside & telemetry["problem"].isna().to_numpy()
-    grid = Grid(len(fleet.sites), block.start, (block.end - block.start) // fleet.interval, fleet.interval)
+    grid = Grid(
+        len(fleet.sites), block.start, (block.end - block.start) // fleet.interval, fleet.interval
+    )
     snapshots = _snapshots(fleet, telemetry, stamp, usable)
     ranges = [(kpi.lo, kpi.hi) for kpi in fleet.config.kpis]
     staleness = _per_window(fleet, block, "staleness_threshold_s").astype(np.int64) * 1_000_000
@@ -58,22 +67,33 @@ def _per_window(fleet: Fleet, span: Span, setting: str) -> NDArray[np.float64]:
     """Return a hot setting's value in each window of the span."""
     return np.concatenate(
         [
-            np.full((run.end - run.start) // fleet.interval, getattr(run.version.settings, setting), dtype=np.float64)
+            np.full(
+                (run.end - run.start) // fleet.interval,
+                getattr(run.version.settings, setting),
+                dtype=np.float64,
+            )
             for run in fleet.settings_runs(span.start, span.end)
         ]
         or [np.empty(0)]
     )
 
 
-def _snapshots(fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], usable: NDArray[np.bool_]) -> Snapshots:
+def _snapshots(
+    fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], usable: NDArray[np.bool_]
+) -> Snapshots:
     rows: NDArray[np.int64] | slice = slice(None) if usable.all() else np.flatnonzero(usable)
     site = frames.codes_of(telemetry["site_id"], fleet.site_numbers)[rows]
     if (site < 0).any():
         stranger = telemetry["site_id"].to_numpy()[rows][site < 0][0]
-        raise FrameError("telemetry", f"site {stranger!r} is not registered", "Land it first, so that it gets its place on the site axis")
+        raise FrameError(
+            "telemetry",
+            f"site {stranger!r} is not registered",
+            "Land it first, so that it gets its place on the site axis",
+        )
 
-    def column(name: str, dtype: type[np.generic]) -> NDArray[np.generic]:
-        return telemetry[name].to_numpy(dtype)[rows]
+    def column(name: str, dtype: type[_Value]) -> NDArray[_Value]:
+        values: NDArray[_Value] = telemetry[name].to_numpy(dtype)
+        return values[rows]
 
     order = _batch_ranks(telemetry["batch_id"])
     return Snapshots(
@@ -92,25 +112,34 @@ def _snapshots(fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], 
 
 
 def _batch_ranks(batch_id: "pd.Series[str]") -> NDArray[np.int64]:
-    names = sorted(batch_id.cat.categories if isinstance(batch_id.dtype, pd.CategoricalDtype) else batch_id.unique())
+    names = sorted(
+        batch_id.cat.categories
+        if isinstance(batch_id.dtype, pd.CategoricalDtype)
+        else batch_id.unique()
+    )
     return frames.codes_of(batch_id, {name: i for i, name in enumerate(names)})
 
 
-def _is_duplicate(telemetry: pd.DataFrame, snapshots: Snapshots, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _is_duplicate(
+    telemetry: pd.DataFrame, snapshots: Snapshots, usable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     flags = np.zeros(len(telemetry), dtype=bool)
     flags[np.flatnonzero(usable)[winners(snapshots)[1]]] = True
     return flags
 
 
-def _site_rows(fleet: Fleet, reduced: Reduced, assignment: pd.DataFrame, span: Span, *, skip: int) -> pd.DataFrame:
+def _site_rows(
+    fleet: Fleet, reduced: Reduced, assignment: pd.DataFrame, span: Span, *, skip: int
+) -> pd.DataFrame:
     n_windows = (span.end - span.start) // fleet.interval
-    region, regions = np.full((len(fleet.sites), n_windows), -1, dtype=np.int64), ()
+    region = np.full((len(fleet.sites), n_windows), -1, dtype=np.int64)
+    regions: tuple[str, ...] = ()
     for run in assigned_runs(fleet, assignment, span):
         first, last = ((t - span.start) // fleet.interval for t in (run.span.start, run.span.end))
         region[:, first:last], regions = run.region[:, None], run.regions
     keep = (region.T >= 0).ravel()
 
-    def flat(grid: NDArray[np.generic]) -> NDArray[np.generic]:
+    def flat(grid: NDArray[_Value]) -> NDArray[_Value]:
         values = np.ascontiguousarray(grid[:, skip:].T).ravel()
         return values if keep.all() else values[keep]
 
@@ -121,7 +150,7 @@ def _site_rows(fleet: Fleet, reduced: Reduced, assignment: pd.DataFrame, span: S
     stale, good = flat(reduced.is_stale), flat(reduced.good_pct)
     min_good = np.repeat(_per_window(fleet, span, "min_good_pct"), len(fleet.sites))[keep]
     last_seen = flat(reduced.last_seen)
-    seen = pd.Series(np.where(last_seen == NEVER, np.datetime64("NaT", "us"), last_seen.astype("M8[us]"))).dt.tz_localize("UTC")
+    seen = frames.stamps(last_seen).mask(last_seen == NEVER)
     columns = {
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
@@ -145,23 +174,37 @@ def _site_rows(fleet: Fleet, reduced: Reduced, assignment: pd.DataFrame, span: S
 
 def _windows_of(fleet: Fleet, stamp: NDArray[np.int64]) -> dict[str, pd.Series]:
     starts = stamp - stamp % fleet.interval
-    return {"window_start": frames.stamps(starts), "window_end": frames.stamps(starts + fleet.interval)}
+    return {
+        "window_start": frames.stamps(starts),
+        "window_end": frames.stamps(starts + fleet.interval),
+    }
 
 
-def _quarantine_rows(fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], span: Span) -> pd.DataFrame:
+def _quarantine_rows(
+    fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], span: Span
+) -> pd.DataFrame:
     wanted = (stamp >= span.start) & (stamp < span.end) & telemetry["problem"].notna().to_numpy()
     rows = telemetry[wanted].reset_index(drop=True)
-    ordered = rows.assign(**_windows_of(fleet, stamp[wanted])).sort_values(["window_start", "batch_id", "row_no"], ignore_index=True)
-    return frames.frame_of(QUARANTINE, {name: ordered[name] for name in QUARANTINE.column_names if name not in ("fleet", "day")})
+    ordered = rows.assign(**_windows_of(fleet, stamp[wanted])).sort_values(
+        ["window_start", "batch_id", "row_no"], ignore_index=True
+    )
+    return frames.frame_of(
+        QUARANTINE,
+        {name: ordered[name] for name in QUARANTINE.column_names if name not in ("fleet", "day")},
+    )
 
 
 def _books(
-    fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], span: Span, is_duplicate: NDArray[np.bool_]
+    fleet: Fleet,
+    telemetry: pd.DataFrame,
+    stamp: NDArray[np.int64],
+    span: Span,
+    is_duplicate: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Book every landed snapshot of the span under its batch and window."""
     wanted = (stamp >= span.start) & (stamp < span.end)
     batches = sorted(telemetry["batch_id"].astype("str").unique()) if len(telemetry) else []
-    rank = _batch_ranks(telemetry["batch_id"])
+    rank = frames.codes_of(telemetry["batch_id"], {name: i for i, name in enumerate(batches)})
     cell = (stamp - floor_to(span.start, fleet.interval)) // fleet.interval * len(batches) + rank
     size = (span.end - span.start) // fleet.interval * len(batches)
 
@@ -184,5 +227,3 @@ def _books(
         "sampled_out": np.zeros(some.size, dtype=np.int64),
     }
     return frames.frame_of(INGEST_STATS, columns)
-
-

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
+import pyarrow as pa
 
 from fleet_dagster import pipeline
 from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
@@ -33,6 +34,7 @@ from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.constraints import violations
 from fleet_dagster.storage.door import WriteReport
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
@@ -51,6 +53,7 @@ class Outcome:
     span: Span
     computed: tuple[Span, ...]
     reports: tuple[WriteReport, ...]
+    violations: tuple[str, ...] = ()
 
     @property
     def rows_written(self) -> int:
@@ -112,7 +115,7 @@ class Refresh:
 
     def performance_comparator(self, span: Span) -> list[Outcome]:
         """Refresh `site_ranking`, after the baselines that govern the span."""
-        self._ensure_baselines(span)
+        self.baselines(span)
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = chunk.widen(before=persistence_lookback(block.fleet))
@@ -121,6 +124,15 @@ class Refresh:
             return (performance_comparator(block.fleet, self._site_kpi(block, reach), assignment, trained, chunk),)
 
         return self._run("performance_comparator", (SITE_RANKING,), span, compute)
+
+    def baselines(self, span: Span) -> list[Outcome]:
+        """Refresh the baselines that govern a span; reported as one outcome."""
+        self.store.registry.ensure(self.config)
+        days = pipeline.training_days_of(self.store.registry.fleet(self.config), span)
+        done = [outcome for day in days for outcome in self.baseline(day)]
+        computed = tuple(s for o in done for s in o.computed)
+        wrong = tuple(v for o in done for v in o.violations)
+        return [Outcome(BASELINE, span, computed, tuple(r for o in done for r in o.reports), wrong)]
 
     def baseline(self, training_day: int) -> list[Outcome]:
         """Refresh the baseline of one training day."""
@@ -142,6 +154,7 @@ class Refresh:
         span: Span,
         compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[Outcome]:
+        self.store.registry.ensure(self.config)
         fleet = self.store.registry.fleet(self.config)
         currency = Currency(fleet, self.store.history)
         wanted = [span] if self.recompute else union([s for t in tables for s in currency.stale(t, span)])
@@ -150,16 +163,20 @@ class Refresh:
         if BASELINE in tables:
             wanted = [span] if wanted else []
         reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
+        wrong: dict[str, list[str]] = {t.name: [] for t in tables}
         for chunk in wanted if BASELINE in tables else self._chunks(fleet, wanted):
             block = _Block.now(self.store, self.config)
             for table, frame in zip(tables, compute(block, chunk), strict=True):
-                reports[table.name].append(self._write(block, table, chunk, frame))
+                rows = frames.arrow_of(table, schema_of(table), self.name, frame)
+                found = violations(table, rows)
+                wrong[table.name] += found
+                if not found:
+                    reports[table.name].append(self._write(block, table, chunk, rows))
             self.progress(node, chunk, span)
         self.store.history.settle(self.name, [t.name for t in tables], self._settled_end())
-        return [Outcome(t, span, tuple(wanted), tuple(reports[t.name])) for t in tables]
+        return [Outcome(t, span, tuple(wanted), tuple(reports[t.name]), tuple(wrong[t.name])) for t in tables]
 
-    def _write(self, block: "_Block", table: Table, chunk: Span, frame: pd.DataFrame) -> WriteReport:
-        rows = frames.arrow_of(table, schema_of(table), self.name, frame)
+    def _write(self, block: "_Block", table: Table, chunk: Span, rows: pa.Table) -> WriteReport:
         covered = block.currency.pieces(table, chunk, landing=block.landing)
         interval = {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(table.name, block.fleet.interval)
         return self.store.door.write(table, self.name, chunk, rows, covered=covered, interval=interval, run_id=self.run_id)
@@ -180,11 +197,6 @@ class Refresh:
 
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
         return fleet_aggregator(block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span)
-
-    def _ensure_baselines(self, span: Span) -> None:
-        fleet = self.store.registry.fleet(self.config)
-        for day in pipeline.training_days_of(fleet, span):
-            self.baseline(day)
 
     def _stored_baselines(self, fleet: Fleet, span: Span) -> pd.DataFrame:
         days = pipeline.training_days_of(fleet, span)

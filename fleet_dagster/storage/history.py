@@ -113,6 +113,15 @@ class History:
         with self.control.reading() as tx:
             return int(tx.execute(query).scalar() or 0)
 
+    def newest_landed(self, fleet: str) -> int | None:
+        """Return the end of the newest landed telemetry; None before the first. [us]"""
+        query = sa.select(sa.func.max(commit_log.c.window_end)).where(
+            commit_log.c.fleet == fleet, commit_log.c.table_name == SITE_TELEMETRY.name, commit_log.c.kind == "append"
+        )
+        with self.control.reading() as tx:
+            found = tx.execute(query).scalar()
+        return None if found is None else int(found)
+
     def covered(self, table: str, fleet: str, span: Span) -> list[Covered]:
         """Return the windows of a span that stand in the lake, in order of time, cut to the span."""
         query = (

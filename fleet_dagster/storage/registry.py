@@ -47,6 +47,13 @@ class Registry:
             )
         return True
 
+    def ensure(self, config: FleetConfig) -> None:
+        """Put a configuration in force if its fleet has none yet."""
+        with self.control.reading() as tx:
+            known = tx.execute(sa.select(config_versions.c.version_no).where(config_versions.c.fleet == config.name).limit(1)).first()
+        if known is None:
+            self.apply(config, source="code location")
+
     def fleet(self, config: FleetConfig) -> Fleet:
         """Return the fleet as of every window: the given structure, the recorded settings and sites."""
         with self.control.reading() as tx:

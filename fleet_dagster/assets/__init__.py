@@ -1,0 +1,1 @@
+"""Dagster shells, one module per node, named as the nodes: read, call, write, report."""

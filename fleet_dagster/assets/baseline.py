@@ -1,0 +1,21 @@
+"""`baseline` as a Dagster asset: trained on training days, in force until the next."""
+
+import dagster as dg
+
+from fleet_dagster.assets.shell import node_assets
+from fleet_dagster.model import tables
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.partitions import Partitions
+from fleet_dagster.refresh.refresh import Refresh
+
+
+def baseline(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
+    """Learns what normal looks like: centre and scale per site and KPI, long-run spread per group, message rate."""
+    return node_assets(
+        config,
+        partitions,
+        name="baseline",
+        description="Trains the baselines that govern a partition; other days than training days find theirs trained.",
+        tables={tables.BASELINE: ["site_telemetry", "site_assignment"]},
+        refresh=Refresh.baselines,
+    )

@@ -1,0 +1,25 @@
+"""`site_ingest` as Dagster assets."""
+
+import dagster as dg
+
+from fleet_dagster.assets.shell import node_assets
+from fleet_dagster.model import tables
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.partitions import Partitions
+from fleet_dagster.refresh.refresh import Refresh
+
+
+def site_ingest(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
+    """Validates, deduplicates and reduces landed snapshots to one row per site and window."""
+    return node_assets(
+        config,
+        partitions,
+        name="site_ingest",
+        description="Validates, deduplicates and reduces landed snapshots to one row per site and window.",
+        tables={
+        tables.SITE_KPI: ["site_telemetry", "site_assignment"],
+        tables.QUARANTINE: ["site_telemetry"],
+        tables.INGEST_STATS: ["site_telemetry"],
+    },
+        refresh=Refresh.site_ingest,
+    )

@@ -1,0 +1,63 @@
+"""`create_fleet` and the code location: every fleet of the fleets folder, plus the upkeep they share."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from fleet_dagster.assets.baseline import baseline
+from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
+from fleet_dagster.assets.performance_comparator import performance_comparator
+from fleet_dagster.assets.region_mapper import region_mapper
+from fleet_dagster.assets.regional_scorer import regional_scorer
+from fleet_dagster.assets.site_ingest import site_ingest
+from fleet_dagster.assets.site_telemetry import site_telemetry
+from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.partitions import partitions_of
+from fleet_dagster.resources import RESOURCE_KEY, resource_of
+from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
+from fleet_dagster.storage.installation import Installation
+
+NODES = (region_mapper, site_ingest, baseline, fleet_aggregator, regional_scorer, performance_comparator)
+
+
+def create_fleet(config: FleetConfig, installation: Installation | None = None) -> dg.Definitions:
+    """Return the definitions of one fleet: its assets and checks, its job and its schedule.
+
+    Without an installation, storage is where FLEET_HOME and its kin point when a run starts.
+    """
+    partitions = partitions_of(config)
+    job = windows_job(config)
+    return dg.Definitions(
+        assets=[site_telemetry(config, partitions), *(node(config, partitions) for node in NODES)],
+        jobs=[job],
+        schedules=[windows_schedule(config, partitions, job)],
+        resources={RESOURCE_KEY: resource_of(installation)},
+        executor=dg.in_process_executor,
+    )
+
+
+def upkeep(configs: Sequence[FleetConfig], installation: Installation | None = None) -> dg.Definitions:
+    """Return the definitions that the fleets of one installation share."""
+    tidy = lake_maintenance(configs)
+    return dg.Definitions(
+        jobs=[tidy, purge_event_log],
+        schedules=[maintenance_schedule(tidy), purge_schedule()],
+        resources={RESOURCE_KEY: resource_of(installation)},
+        executor=dg.in_process_executor,
+    )
+
+
+def build_defs(installation: Installation | None = None) -> dg.Definitions:
+    """Return everything in the code location: the fleets of the installation's folder, and their upkeep."""
+    place = installation or Installation.from_environment(os.environ, folder=Path.cwd())
+    configs = list(place.configs().values())
+    return dg.Definitions.merge(*(create_fleet(c, place) for c in configs), upkeep(configs, place))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Load the code location; nothing happens when this module is merely imported."""
+    return build_defs()

@@ -1,0 +1,108 @@
+"""Jobs: a fleet's windows, the upkeep of the lake, and the purge of Dagster's own event log."""
+
+import datetime as dt
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.resources import RESOURCE_KEY
+from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.maintenance import compact, expire_telemetry
+from fleet_dagster.storage.store import Store
+
+if TYPE_CHECKING:  # Dagster gives this class no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+RUNS_KEPT_DAYS = 3
+"""Age from which a finished run may go, if every partition it materialized has a newer materialization."""
+_CHUNK = 500
+
+
+def windows_job_name(fleet: str) -> str:
+    """Return the name of the job that brings a fleet's windows up to date."""
+    return f"{fleet}_windows"
+
+
+def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
+    """Bring every table of one fleet up to date; what the schedule and `fleet run` launch."""
+    return dg.define_asset_job(
+        windows_job_name(config.name),
+        selection=dg.AssetSelection.groups(config.name).materializable(),
+        description=f"Computes the windows of fleet {config.name} that are not current. To backfill, select assets, not this job.",
+        executor_def=dg.in_process_executor,
+        tags={"fleet": config.name},
+    )
+
+
+def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
+    """Compact and vacuum the lake, and expire telemetry by each fleet's retention."""
+
+    @dg.op(name="expire_telemetry", required_resource_keys={RESOURCE_KEY})
+    def expire(context: dg.OpExecutionContext) -> None:
+        """Expire whole days of telemetry whose retention has passed."""
+        store: Store = getattr(context.resources, RESOURCE_KEY)
+        for config in configs:
+            days = expire_telemetry(store, config.name, now=now_us(), retention_days=config.telemetry_retention_days)
+            context.log.info("fleet %s: %d days of telemetry expired: %s", config.name, len(days), ", ".join(days) or "none")
+
+    @dg.op(name="compact_lake", required_resource_keys={RESOURCE_KEY}, ins={"after": dg.In(dg.Nothing)})
+    def tidy(context: dg.OpExecutionContext) -> None:
+        """Merge small files, write checkpoints, remove files that nothing needs any more."""
+        for done in compact(getattr(context.resources, RESOURCE_KEY)):
+            context.log.info("%s: %d files -> %d, %d removed", done.table, done.files_before, done.files_after, done.files_removed)
+
+    @dg.job(name="lake_maintenance", executor_def=dg.in_process_executor, description=lake_maintenance.__doc__)
+    def job() -> None:
+        tidy(after=expire())
+
+    return job
+
+
+@dg.op
+def purge_runs(context: dg.OpExecutionContext) -> None:
+    """Delete old finished runs, keeping those that last materialized some partition."""
+    instance = context.instance
+    before = dt.datetime.fromtimestamp(now_us() / 1e6, tz=dt.UTC) - dt.timedelta(days=RUNS_KEPT_DAYS)
+    removed = 0
+    for run_id in superseded_runs(instance, before):
+        instance.delete_run(run_id)
+        _remove_leftovers(instance, run_id)
+        removed += 1
+    context.log.info("%d runs removed that ended before %s", removed, before.isoformat())
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def purge_event_log() -> None:
+    """Keep Dagster's event log small: it is never pruned otherwise."""
+    purge_runs()
+
+
+def superseded_runs(instance: dg.DagsterInstance, before: dt.datetime) -> Iterator[str]:
+    """Yield the finished runs created before an instant that no partition's newest materialization comes from."""
+    kept = _protected_runs(instance)
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    records = instance.get_run_records(filters=dg.RunsFilter(created_before=before, statuses=finished))
+    yield from (r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept)
+
+
+def _protected_runs(instance: dg.DagsterInstance) -> set[str]:
+    kept: set[str] = set()
+    for key in instance.all_asset_keys():
+        newest = instance.event_log_storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        ids = list(newest.values())
+        for i in range(0, len(ids), _CHUNK):
+            wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[i : i + _CHUNK])
+            kept.update(r.run_id for r in instance.fetch_materializations(wanted, limit=_CHUNK).records)
+    return kept
+
+
+def _remove_leftovers(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove what Dagster's SQLite storage leaves of a deleted run: its event database and its outputs."""
+    root = Path(instance.root_directory)
+    for leftover in (root / "history" / "runs").glob(f"{run_id}.db*"):
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(root / "storage" / run_id, ignore_errors=True)

@@ -1,0 +1,40 @@
+"""The one resource: a door to the installation's storage."""
+
+import functools
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.store import Store
+
+RESOURCE_KEY = "installation"
+
+
+class InstallationResource(dg.ConfigurableResource["Store"]):
+    """Opens the lake and the control database; what is left empty comes from FLEET_HOME, FLEET_LAKE, FLEET_CONTROL_URL."""
+
+    home: str = ""
+    lake_root: str = ""
+    control_url: str = ""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Store:  # noqa: ARG002 - Dagster's signature
+        """Open the storage."""
+        return self.installation().store()
+
+    def installation(self) -> Installation:
+        """Return where the storage is."""
+        given = {"FLEET_HOME": self.home, "FLEET_LAKE": self.lake_root, "FLEET_CONTROL_URL": self.control_url}
+        environment = {**os.environ, **{name: value for name, value in given.items() if value}}
+        return Installation.from_environment(environment, folder=Path.cwd())
+
+
+@functools.cache
+def resource_of(installation: Installation | None) -> InstallationResource:
+    """Return the resource of an installation, or of the environment's; one object each, or definitions would not merge."""
+    if installation is None:
+        return InstallationResource()
+    return InstallationResource(
+        home=str(installation.home), lake_root=installation.lake_root, control_url=installation.control_url
+    )

@@ -1,0 +1,74 @@
+"""Where an installation keeps things: its fleets' files, lake, control database and Dagster home."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.errors import ConfigError, UnknownFleetError
+from fleet_dagster.model.yaml_file import load_config
+from fleet_dagster.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The folders and addresses of one installation; opening it is up to the caller."""
+
+    home: Path
+    fleets_folder: Path
+    lake_root: str
+    control_url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], *, folder: Path) -> "Installation":
+        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE and FLEET_CONTROL_URL; by default all lies below `folder`."""
+        home = Path(environment.get("FLEET_HOME") or folder / ".fleet").expanduser().absolute()
+        return cls(
+            home=home,
+            fleets_folder=Path(environment.get("FLEET_FLEETS") or folder / "fleets").expanduser().absolute(),
+            lake_root=environment.get("FLEET_LAKE") or str(home / "lake"),
+            control_url=environment.get("FLEET_CONTROL_URL") or f"sqlite:///{home / 'control.db'}",
+        )
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own folder."""
+        return self.home / "dagster"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make another process use this installation."""
+        return {
+            "FLEET_HOME": str(self.home),
+            "FLEET_FLEETS": str(self.fleets_folder),
+            "FLEET_LAKE": self.lake_root,
+            "FLEET_CONTROL_URL": self.control_url,
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
+
+    def store(self) -> Store:
+        """Open the storage, creating what is missing."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return Store.of(self.lake_root, self.control_url)
+
+    def configs(self) -> dict[str, FleetConfig]:
+        """Read every fleet file of the folder, by fleet name.
+
+        Raises
+        ------
+        ConfigError
+            A file is invalid, or two files define the same fleet.
+        """
+        found: dict[str, FleetConfig] = {}
+        for path in sorted([*self.fleets_folder.glob("*.yaml"), *self.fleets_folder.glob("*.yml")]):
+            config = load_config(path)
+            if config.name in found:
+                raise ConfigError(str(path), [f"name: fleet {config.name!r} is defined by another file too. Rename one of them"])
+            found[config.name] = config
+        return found
+
+    def config(self, fleet: str) -> FleetConfig:
+        """Return the configuration of one fleet."""
+        configs = self.configs()
+        if fleet not in configs:
+            raise UnknownFleetError(fleet, list(configs))
+        return configs[fleet]

@@ -1,0 +1,242 @@
+"""How a fleet stands: its newest rollup joined with the commit log, for the command line and dashboards."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.tables import (
+    FLEET_KPI,
+    QUARANTINE,
+    REGIONAL_HEALTH,
+    SITE_RANKING,
+    SITE_TELEMETRY,
+    STATUS_NAMES,
+    Table,
+)
+from fleet_dagster.storage.history import Entry
+from fleet_dagster.storage.store import Store
+
+State = Literal["provisional", "final", "restated"]
+ALWAYS = Span(0, 2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStatus:
+    """One region in one window."""
+
+    region_id: str
+    health: float
+    band: str
+    n_sites: int
+    sites: Mapping[str, int]
+    coverage: float
+    worst_site_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierStatus:
+    """One persistent outlier in one window."""
+
+    site_id: str
+    region_id: str
+    score: float
+    rank_in_fleet: int
+    modified_z_region: float | None
+    modified_z_fleet: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """One fleet in one window. Instants are UTC."""
+
+    fleet: str
+    window_start: dt.datetime
+    window_end: dt.datetime
+    health: float
+    parts: Mapping[str, float]
+    health_min: float | None
+    health_max: float | None
+    coverage: float
+    total_sites: int
+    sites: Mapping[str, int]
+    unmapped: int
+    anomalies: int | None
+    ingestion_mode: str
+    state: State
+    revision: int
+    regions: tuple[RegionStatus, ...]
+    persistent_outliers: tuple[OutlierStatus, ...]
+    quarantined_last_day: Mapping[str, int]
+    newest_window_end: dt.datetime
+    newest_telemetry: dt.datetime | None
+    settled_through: dt.datetime | None
+
+
+def fleet_status(
+    store: Store, fleet: str, *, at: int | None = None, settled: bool = False
+) -> FleetStatus | None:
+    """Return how a fleet stood in its newest window, or in the one that holds the instant `at`; None where there is none.
+
+    With `settled`, only windows that no scheduled run will touch again without late telemetry are looked at.
+    """
+    newest = newest_end(store, FLEET_KPI, fleet)
+    watermark = store.history.settled_through(fleet, FLEET_KPI.name)
+    end = newest if not settled else min(newest or 0, watermark or 0)
+    row = _newest_row(store, fleet, end if at is None else min(end or 0, at + 1))
+    if newest is None or row is None:
+        return None
+    start, stop = _us(row["window_start"]), _us(row["window_end"])
+    window = Span(start, stop)
+    return FleetStatus(
+        fleet=fleet,
+        window_start=instant(start),
+        window_end=instant(stop),
+        health=float(row["fleet_health"]),
+        parts={name: float(row[f"{name}_part"]) for name in ("kpi", "uptime", "fault")},
+        health_min=_number(row["health_min"]),
+        health_max=_number(row["health_max"]),
+        coverage=float(row["coverage"]),
+        total_sites=int(row["total_sites"]),
+        sites=_status_counts(row),
+        unmapped=int(row["unmapped_count"]),
+        anomalies=None if pd.isna(row["anomaly_count"]) else int(row["anomaly_count"]),
+        ingestion_mode=str(row["ingestion_mode"]),
+        state=str(row["state"]),  # type: ignore[arg-type] # written by with_history
+        revision=int(row["revision"]),
+        regions=_regions(store, fleet, window),
+        persistent_outliers=_outliers(store, fleet, window),
+        quarantined_last_day=_quarantined(store, fleet, Span(max(0, stop - DAY), stop)),
+        newest_window_end=instant(newest),
+        newest_telemetry=_optional(newest_telemetry(store, fleet)),
+        settled_through=_optional(watermark),
+    )
+
+
+def with_history(store: Store, table: Table, fleet: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Join `state` and `revision` from the commit log onto a table's rows: history, and not values of the function.
+
+    A window is provisional until the settled watermark has passed it, then final, or restated where an entry replaced its
+    rows; its revision is the number of those entries.
+    """
+    starts, ends = _all_us(rows["window_start"]), _all_us(rows["window_end"])
+    span = Span(int(starts.min()), int(ends.max())) if len(rows) else Span(0, 0)
+    restated = [e for e in store.history.entries(table.name, fleet, span) if e.kind == "restate"]
+    revision = _revisions(starts, ends, restated)
+    watermark = store.history.settled_through(fleet, table.name) or 0
+    final = np.where(revision > 0, "restated", "final")
+    state = np.where(ends <= watermark, final, "provisional")
+    return rows.assign(state=state, revision=revision)
+
+
+def newest_end(store: Store, table: Table, fleet: str) -> int | None:
+    """Return the end of a table's newest stored window. [us]"""
+    covered = store.history.covered(table.name, fleet, ALWAYS)
+    return max((c.span.end for c in covered), default=None)
+
+
+def newest_telemetry(store: Store, fleet: str) -> int | None:
+    """Return the instant of the newest usable snapshot. [us]"""
+    for day in reversed(store.lake.days(SITE_TELEMETRY, fleet)):
+        rows = store.lake.read(
+            SITE_TELEMETRY,
+            fleet,
+            Span(day, day + DAY),
+            columns=["timestamp", "problem"],
+            time_column="timestamp",
+        )
+        usable = rows.column("timestamp").filter(pc.is_null(rows.column("problem")))
+        if len(usable):
+            return int(pc.max(usable).cast("int64").as_py())
+    return None
+
+
+def instant(us: int) -> dt.datetime:
+    """Return microseconds since 1970 as a UTC time."""
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)
+
+
+def _newest_row(store: Store, fleet: str, before: int | None) -> "pd.Series[Any] | None":
+    """Return the newest window that starts before an instant, with its history."""
+    if not before:
+        return None
+    covered = [c.span for c in store.history.covered(FLEET_KPI.name, fleet, Span(0, before))]
+    if not covered:
+        return None
+    last = max(s.end for s in covered)
+    rows = store.frame(FLEET_KPI, fleet, Span(max(0, last - DAY), last))
+    return None if rows.empty else with_history(store, FLEET_KPI, fleet, rows.tail(1)).iloc[0]
+
+
+def _regions(store: Store, fleet: str, window: Span) -> tuple[RegionStatus, ...]:
+    rows = store.frame(REGIONAL_HEALTH, fleet, window).sort_values("region_id")
+    return tuple(
+        RegionStatus(
+            region_id=str(r["region_id"]),
+            health=float(r["health_score"]),
+            band=str(r["band"]),
+            n_sites=int(r["n_sites"]),
+            sites=_status_counts(r),
+            coverage=float(r["coverage"]),
+            worst_site_id=None if pd.isna(r["worst_site_id"]) else str(r["worst_site_id"]),
+        )
+        for _, r in rows.iterrows()
+    )
+
+
+def _outliers(store: Store, fleet: str, window: Span) -> tuple[OutlierStatus, ...]:
+    rows = store.frame(SITE_RANKING, fleet, window)
+    found = rows[rows["is_persistent_outlier"]].sort_values(["rank_in_fleet", "site_id"])
+    return tuple(
+        OutlierStatus(
+            site_id=str(r["site_id"]),
+            region_id=str(r["region_id"]),
+            score=float(r["composite_score"]),
+            rank_in_fleet=int(r["rank_in_fleet"]),
+            modified_z_region=_number(r["modified_z_region"]),
+            modified_z_fleet=_number(r["modified_z_fleet"]),
+        )
+        for _, r in found.iloc[::-1].iterrows()
+    )
+
+
+def _quarantined(store: Store, fleet: str, span: Span) -> dict[str, int]:
+    rows = store.lake.read(QUARANTINE, fleet, span, columns=["problem"])
+    counts = pd.Series(rows.column("problem").to_pylist(), dtype="str").value_counts()
+    return {str(problem): int(n) for problem, n in counts.items()}
+
+
+def _revisions(
+    starts: "np.ndarray[Any, np.dtype[np.int64]]",
+    ends: "np.ndarray[Any, np.dtype[np.int64]]",
+    restated: Sequence[Entry],
+) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    counts = np.zeros(len(starts), np.int64)
+    for entry in restated:
+        counts += (starts < entry.span.end) & (ends > entry.span.start)
+    return counts
+
+
+def _status_counts(row: "pd.Series[Any]") -> dict[str, int]:
+    return {name: int(row[f"sites_{name}"]) for name in STATUS_NAMES}
+
+
+def _number(value: Any) -> float | None:  # Any: a cell of a frame
+    return None if pd.isna(value) else float(value)
+
+
+def _optional(us: int | None) -> dt.datetime | None:
+    return None if us is None else instant(us)
+
+
+def _us(stamp: Any) -> int:  # Any: pandas' time stamp
+    return int(pd.Timestamp(stamp).as_unit("us").value)
+
+
+def _all_us(column: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":
+    return column.dt.tz_convert(None).to_numpy(dtype="M8[us]").astype(np.int64)
