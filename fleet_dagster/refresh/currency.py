@@ -23,7 +23,12 @@ class Currency:
 
     def stale(self, table: Table, span: Span) -> list[Span]:
         """Return the windows of a span that must be computed before they may be read."""
-        return self.history.stale(table.name, self.fleet.name, self.pieces(table, span, landing=0), reads=self._reads(table, span))
+        return self.history.stale(
+            table.name,
+            self.fleet.name,
+            self.pieces(table, span, landing=0),
+            reads=self._reads(table, span),
+        )
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
         """Return a span cut where its inputs change, each piece with the digest of its inputs."""
@@ -36,9 +41,13 @@ class Currency:
         if table is SITE_ASSIGNMENT:
             return Reads(nothing=True)
         if table is BASELINE:
-            return Reads(since=TRAINING_REACH, until=2 * DAY, received_before=span.start - RECEIPT_MARGIN)
+            return Reads(
+                since=TRAINING_REACH, until=2 * DAY, received_before=span.start - RECEIPT_MARGIN
+            )
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
-        return Reads(since=carry + (persistence_lookback(self.fleet) if table is SITE_RANKING else 0))
+        return Reads(
+            since=carry + (persistence_lookback(self.fleet) if table is SITE_RANKING else 0)
+        )
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`."""
@@ -51,4 +60,8 @@ class Currency:
 
     def _baseline_digest(self, instant: int) -> str:
         day = training_day_in_force(self.fleet.start, instant)
-        return "" if day is None else self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))
+        return (
+            ""
+            if day is None
+            else self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))
+        )

@@ -84,14 +84,25 @@ class Refresh:
 
     def site_assignment(self, span: Span) -> list[Outcome]:
         """Refresh `site_assignment` for the whole hours of a span."""
-        return self._run("region_mapper", (SITE_ASSIGNMENT,), span.to_whole(HOUR), lambda b, s: (region_mapper(b.fleet, s),))
+        return self._run(
+            "region_mapper",
+            (SITE_ASSIGNMENT,),
+            span.to_whole(HOUR),
+            lambda b, s: (region_mapper(b.fleet, s),),
+        )
 
     def site_ingest(self, span: Span) -> list[Outcome]:
         """Refresh `site_kpi`, `quarantine` and `ingest_stats`."""
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             self._refuse_expired(block, chunk)
-            done = pipeline.ingest(block.fleet, block.read, region_mapper(block.fleet, chunk), chunk, threads=self.threads)
+            done = pipeline.ingest(
+                block.fleet,
+                block.read,
+                region_mapper(block.fleet, chunk),
+                chunk,
+                threads=self.threads,
+            )
             return done.site_kpi, done.quarantine, done.ingest_stats
 
         return self._run("site_ingest", (SITE_KPI, QUARANTINE, INGEST_STATS), span, compute)
@@ -109,7 +120,13 @@ class Refresh:
         """Refresh `regional_health`."""
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
-            return (regional_scorer(self._rows(block, REGION_KPI, chunk, lambda s: self._rollup(block, s).region_kpi)),)
+            return (
+                regional_scorer(
+                    self._rows(
+                        block, REGION_KPI, chunk, lambda s: self._rollup(block, s).region_kpi
+                    )
+                ),
+            )
 
         return self._run("regional_scorer", (REGIONAL_HEALTH,), span, compute)
 
@@ -121,7 +138,11 @@ class Refresh:
             reach = chunk.widen(before=persistence_lookback(block.fleet))
             assignment = region_mapper(block.fleet, reach)
             trained = self._stored_baselines(block.fleet, chunk)
-            return (performance_comparator(block.fleet, self._site_kpi(block, reach), assignment, trained, chunk),)
+            return (
+                performance_comparator(
+                    block.fleet, self._site_kpi(block, reach), assignment, trained, chunk
+                ),
+            )
 
         return self._run("performance_comparator", (SITE_RANKING,), span, compute)
 
@@ -144,7 +165,13 @@ class Refresh:
 
     def everything(self, span: Span) -> list[Outcome]:
         """Refresh every table, in pipeline order."""
-        nodes = (self.site_assignment, self.site_ingest, self.fleet_aggregator, self.regional_scorer, self.performance_comparator)
+        nodes = (
+            self.site_assignment,
+            self.site_ingest,
+            self.fleet_aggregator,
+            self.regional_scorer,
+            self.performance_comparator,
+        )
         return [outcome for node in nodes for outcome in node(span)]
 
     def _run(
@@ -157,7 +184,11 @@ class Refresh:
         self.store.registry.ensure(self.config)
         fleet = self.store.registry.fleet(self.config)
         currency = Currency(fleet, self.store.history)
-        wanted = [span] if self.recompute else union([s for t in tables for s in currency.stale(t, span)])
+        wanted = (
+            [span]
+            if self.recompute
+            else union([s for t in tables for s in currency.stale(t, span)])
+        )
         if SITE_ASSIGNMENT in tables:
             wanted = union([s.to_whole(HOUR) for s in wanted])
         if BASELINE in tables:
@@ -174,14 +205,23 @@ class Refresh:
                     reports[table.name].append(self._write(block, table, chunk, rows))
             self.progress(node, chunk, span)
         self.store.history.settle(self.name, [t.name for t in tables], self._settled_end())
-        return [Outcome(t, span, tuple(wanted), tuple(reports[t.name]), tuple(wrong[t.name])) for t in tables]
+        return [
+            Outcome(t, span, tuple(wanted), tuple(reports[t.name]), tuple(wrong[t.name]))
+            for t in tables
+        ]
 
     def _write(self, block: "_Block", table: Table, chunk: Span, rows: pa.Table) -> WriteReport:
         covered = block.currency.pieces(table, chunk, landing=block.landing)
-        interval = {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(table.name, block.fleet.interval)
-        return self.store.door.write(table, self.name, chunk, rows, covered=covered, interval=interval, run_id=self.run_id)
+        interval = {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(
+            table.name, block.fleet.interval
+        )
+        return self.store.door.write(
+            table, self.name, chunk, rows, covered=covered, interval=interval, run_id=self.run_id
+        )
 
-    def _rows(self, block: "_Block", table: Table, span: Span, compute: Callable[[Span], pd.DataFrame]) -> pd.DataFrame:
+    def _rows(
+        self, block: "_Block", table: Table, span: Span, compute: Callable[[Span], pd.DataFrame]
+    ) -> pd.DataFrame:
         """Read a span's stored rows where they are proven current, and compute the others."""
         stale = block.currency.stale(table, span)
         if not stale:
@@ -191,16 +231,26 @@ class Refresh:
     def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
         def compute(part: Span) -> pd.DataFrame:
             self._refuse_expired(block, part)
-            return pipeline.ingest(block.fleet, block.read, region_mapper(block.fleet, part), part, threads=self.threads).site_kpi
+            return pipeline.ingest(
+                block.fleet,
+                block.read,
+                region_mapper(block.fleet, part),
+                part,
+                threads=self.threads,
+            ).site_kpi
 
         return self._rows(block, SITE_KPI, span, compute)
 
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
-        return fleet_aggregator(block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span)
+        return fleet_aggregator(
+            block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span
+        )
 
     def _stored_baselines(self, fleet: Fleet, span: Span) -> pd.DataFrame:
         days = pipeline.training_days_of(fleet, span)
-        return frames.concat(BASELINE, [self.store.frame(BASELINE, self.name, Span(d, d + DAY)) for d in days])
+        return frames.concat(
+            BASELINE, [self.store.frame(BASELINE, self.name, Span(d, d + DAY)) for d in days]
+        )
 
     def _chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:
         """Cut spans into pieces of whole days, or of whole hours where a day is too much at once."""
@@ -220,7 +270,9 @@ class Refresh:
             raise ExpiredError(self.name, gone, self.config.telemetry_retention_days)
 
     def _settled_end(self) -> int:
-        return floor_to(now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000)
+        return floor_to(
+            now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,5 +23,11 @@ _TYPES: dict[ColumnType, pa.DataType] = {
 def schema_of(table: Table) -> pa.Schema:
     """Return the Arrow schema of a table, in storage order, with meanings and units as field metadata."""
     return pa.schema(
-        pa.field(c.name, _TYPES[c.type], nullable=c.nullable, metadata={"comment": c.meaning, "unit": c.unit}) for c in table.columns
+        pa.field(
+            c.name,
+            _TYPES[c.type],
+            nullable=c.nullable,
+            metadata={"comment": c.meaning, "unit": c.unit},
+        )
+        for c in table.columns
     )

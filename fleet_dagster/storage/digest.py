@@ -28,12 +28,16 @@ def _update(sha: "hashlib._Hash", column: pa.ChunkedArray) -> None:
         for chunk in filled.chunks:
             _, offsets, text = chunk.buffers()
             if text is not None and len(chunk):
-                ends = np.frombuffer(offsets, dtype=np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
+                ends = np.frombuffer(offsets, dtype=np.int32)[
+                    [chunk.offset, chunk.offset + len(chunk)]
+                ]
                 sha.update(memoryview(text)[ends[0] : ends[1]])
         return
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     elif pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
-    zero = pa.scalar(0).cast(column.type) if not pa.types.is_boolean(column.type) else pa.scalar(False)
+    zero = (
+        pa.scalar(0).cast(column.type) if not pa.types.is_boolean(column.type) else pa.scalar(False)
+    )
     sha.update(np.ascontiguousarray(column.fill_null(zero).to_numpy()).tobytes())

@@ -64,13 +64,28 @@ class _Intent:
 class Door:
     """Writes derived rows. `checkpoint` is called between the steps of a write, for tests that kill it there."""
 
-    def __init__(self, control: Control, lake: Lake, history: History, *, checkpoint: Checkpoint = lambda _step: None) -> None:
+    def __init__(
+        self,
+        control: Control,
+        lake: Lake,
+        history: History,
+        *,
+        checkpoint: Checkpoint = lambda _step: None,
+    ) -> None:
         self.control, self.lake, self.history = control, lake, history
         self.leases = Leases(control)
         self.checkpoint = checkpoint
 
     def write(
-        self, table: Table, fleet: str, span: Span, rows: pa.Table, *, covered: Sequence[Covered], interval: int, run_id: str
+        self,
+        table: Table,
+        fleet: str,
+        span: Span,
+        rows: pa.Table,
+        *,
+        covered: Sequence[Covered],
+        interval: int,
+        run_id: str,
     ) -> WriteReport:
         """Make the stored rows of a span equal to `rows`.
 
@@ -94,18 +109,41 @@ class Door:
                 for piece in _by_day(spans)
             ]
             intent = _Intent(
-                uuid.uuid4().hex, table.name, fleet, holder, self.lake.version(table), tuple(entries), tuple(covered), bool(changed)
+                uuid.uuid4().hex,
+                table.name,
+                fleet,
+                holder,
+                self.lake.version(table),
+                tuple(entries),
+                tuple(covered),
+                bool(changed),
             )
             self._carry_out(table, intent, rows, appended, changed)
             written = sum(e.n_rows for e in entries)
             return WriteReport(table.name, rows.num_rows, tuple(appended), tuple(changed), written)
 
-    def land(self, table: Table, rows: pa.Table, entries: Sequence[Entry], batch: dict[str, str | int | bool]) -> None:
+    def land(
+        self,
+        table: Table,
+        rows: pa.Table,
+        entries: Sequence[Entry],
+        batch: dict[str, str | int | bool],
+    ) -> None:
         """Append telemetry and book its landing batch; nothing is compared, since an append never touches what stands."""
         fleet, intent_id = entries[0].fleet, uuid.uuid4().hex
         with self.leases.hold([f"landing/{intent_id}"]) as holder:
             logged = tuple(replace(e, intent_id=intent_id) for e in entries)
-            intent = _Intent(intent_id, table.name, fleet, holder, self.lake.version(table), logged, (), supersedes=False, batch=batch)
+            intent = _Intent(
+                intent_id,
+                table.name,
+                fleet,
+                holder,
+                self.lake.version(table),
+                logged,
+                (),
+                supersedes=False,
+                batch=batch,
+            )
             self._open(intent)
             self.checkpoint("intended")
             self.lake.append(table, rows, intent_id)
@@ -131,7 +169,9 @@ class Door:
                 self._reconcile(_load(row.payload))
         return row is not None
 
-    def _changed(self, table: Table, fleet: str, rows: pa.Table, stands: Sequence[Span], interval: int) -> list[Span]:
+    def _changed(
+        self, table: Table, fleet: str, rows: pa.Table, stands: Sequence[Span], interval: int
+    ) -> list[Span]:
         """Return the windows among those that stand whose rows differ from the new ones."""
         found: list[Span] = []
         for part in stands:
@@ -141,7 +181,15 @@ class Door:
         return union(found)
 
     def _entry(
-        self, table: Table, fleet: str, kind: str, span: Span, rows: pa.Table, *, covered: Sequence[Covered], run_id: str
+        self,
+        table: Table,
+        fleet: str,
+        kind: str,
+        span: Span,
+        rows: pa.Table,
+        *,
+        covered: Sequence[Covered],
+        run_id: str,
     ) -> Entry:
         own = _within(rows, span)
         inputs = [c for c in covered if c.span.overlaps(span)]
@@ -158,18 +206,35 @@ class Door:
             intent_id="",
         )
 
-    def _carry_out(self, table: Table, intent: _Intent, rows: pa.Table, appended: Sequence[Span], changed: Sequence[Span]) -> None:
-        intent = replace(intent, entries=tuple(replace(e, intent_id=intent.intent_id) for e in intent.entries))
+    def _carry_out(
+        self,
+        table: Table,
+        intent: _Intent,
+        rows: pa.Table,
+        appended: Sequence[Span],
+        changed: Sequence[Span],
+    ) -> None:
+        intent = replace(
+            intent, entries=tuple(replace(e, intent_id=intent.intent_id) for e in intent.entries)
+        )
         self._open(intent)
         self.checkpoint("intended")
         if changed:
-            old = pa.concat_tables([plain(table, self.lake.read(table, intent.fleet, part)) for part in changed])
+            old = pa.concat_tables(
+                [plain(table, self.lake.read(table, intent.fleet, part)) for part in changed]
+            )
             if old.num_rows:
-                self.lake.append(superseded(table), _superseded_rows(table, old, intent.intent_id), intent.intent_id)
+                self.lake.append(
+                    superseded(table),
+                    _superseded_rows(table, old, intent.intent_id),
+                    intent.intent_id,
+                )
             self.checkpoint("superseded")
         fresh = pa.concat_tables([_within(rows, part) for part in sorted([*appended, *changed])])
         if changed:
-            self.lake.replace(table, intent.fleet, sorted([*appended, *changed]), fresh, intent.intent_id)
+            self.lake.replace(
+                table, intent.fleet, sorted([*appended, *changed]), fresh, intent.intent_id
+            )
         elif fresh.num_rows:
             self.lake.append(table, fresh, intent.intent_id)
         self.checkpoint("written")
@@ -201,11 +266,17 @@ class Door:
     def _reconcile(self, intent: _Intent) -> None:
         table = TABLES[intent.table]
         changes_rows = any(e.n_rows for e in intent.entries) or intent.supersedes
-        if not changes_rows or self.lake.has_commit(table, intent.intent_id, after=intent.lake_version):
+        if not changes_rows or self.lake.has_commit(
+            table, intent.intent_id, after=intent.lake_version
+        ):
             self._close(intent)
             return
         if intent.supersedes:
-            self.lake.delete(superseded(table), f"fleet = '{intent.fleet}' AND intent_id = '{intent.intent_id}'", intent.intent_id)
+            self.lake.delete(
+                superseded(table),
+                f"fleet = '{intent.fleet}' AND intent_id = '{intent.intent_id}'",
+                intent.intent_id,
+            )
         with self.control.transaction() as tx:
             tx.execute(sa.delete(intents).where(intents.c.intent_id == intent.intent_id))
 
@@ -241,7 +312,10 @@ def _different_windows(table: Table, old: pa.Table, new: pa.Table, interval: int
     bounds = [np.searchsorted(_starts(t), [windows, windows + interval]) for t in (old, new)]
     changed = []
     for i, window in enumerate(windows):
-        a, b = (t.slice(int(lo[i]), int(hi[i] - lo[i])) for t, (lo, hi) in zip((old, new), bounds, strict=True))
+        a, b = (
+            t.slice(int(lo[i]), int(hi[i] - lo[i]))
+            for t, (lo, hi) in zip((old, new), bounds, strict=True)
+        )
         if not a.equals(b) and not _by_key(table, a).equals(_by_key(table, b)):
             changed.append(int(window))
     return changed
@@ -265,6 +339,10 @@ def _by_day(spans: Sequence[Span]) -> list[Span]:
 
 def _load(payload: str) -> _Intent:
     content = json.loads(payload)
-    content["entries"] = tuple(Entry(**{**e, "span": Span(**e["span"])}) for e in content["entries"])
-    content["covered"] = tuple(Covered(**{**c, "span": Span(**c["span"])}) for c in content["covered"])
+    content["entries"] = tuple(
+        Entry(**{**e, "span": Span(**e["span"])}) for e in content["entries"]
+    )
+    content["covered"] = tuple(
+        Covered(**{**c, "span": Span(**c["span"])}) for c in content["covered"]
+    )
     return _Intent(**content)

@@ -81,11 +81,17 @@ class History:
         ]
         tx.execute(sa.insert(commit_log), rows)
 
-    def entries(self, table: str, fleet: str, span: Span | None = None, *, after: int = 0) -> list[Entry]:
+    def entries(
+        self, table: str, fleet: str, span: Span | None = None, *, after: int = 0
+    ) -> list[Entry]:
         """Return a table's entries in the order of commit: all, or those that touch a span, after a number."""
-        query = sa.select(commit_log).where(commit_log.c.table_name == table, commit_log.c.fleet == fleet, commit_log.c.seq > after)
+        query = sa.select(commit_log).where(
+            commit_log.c.table_name == table, commit_log.c.fleet == fleet, commit_log.c.seq > after
+        )
         if span is not None:
-            query = query.where(commit_log.c.window_start < span.end, commit_log.c.window_end > span.start)
+            query = query.where(
+                commit_log.c.window_start < span.end, commit_log.c.window_end > span.start
+            )
         with self.control.reading() as tx:
             return [
                 Entry(
@@ -108,7 +114,9 @@ class History:
     def landing_version(self, fleet: str) -> int:
         """Return the number of the fleet's newest landing; what was read until now is at least that new."""
         query = sa.select(sa.func.max(commit_log.c.seq)).where(
-            commit_log.c.fleet == fleet, commit_log.c.table_name == SITE_TELEMETRY.name, commit_log.c.kind == "append"
+            commit_log.c.fleet == fleet,
+            commit_log.c.table_name == SITE_TELEMETRY.name,
+            commit_log.c.kind == "append",
         )
         with self.control.reading() as tx:
             return int(tx.execute(query).scalar() or 0)
@@ -116,7 +124,9 @@ class History:
     def newest_landed(self, fleet: str) -> int | None:
         """Return the end of the newest landed telemetry; None before the first. [us]"""
         query = sa.select(sa.func.max(commit_log.c.window_end)).where(
-            commit_log.c.fleet == fleet, commit_log.c.table_name == SITE_TELEMETRY.name, commit_log.c.kind == "append"
+            commit_log.c.fleet == fleet,
+            commit_log.c.table_name == SITE_TELEMETRY.name,
+            commit_log.c.kind == "append",
         )
         with self.control.reading() as tx:
             found = tx.execute(query).scalar()
@@ -135,7 +145,10 @@ class History:
             .order_by(coverage.c.window_start)
         )
         with self.control.reading() as tx:
-            return [Covered(Span(r.window_start, r.window_end).clip(span), r.landing, r.inputs) for r in tx.execute(query)]
+            return [
+                Covered(Span(r.window_start, r.window_end).clip(span), r.landing, r.inputs)
+                for r in tx.execute(query)
+            ]
 
     def cover(self, tx: sa.Connection, table: str, fleet: str, pieces: Iterable[Covered]) -> None:
         """Record from which inputs windows were computed last; neighbours from the same inputs become one row."""
@@ -146,7 +159,9 @@ class History:
         """Forget that windows stand in the lake."""
         self._trim(tx, table, fleet, span)
 
-    def stale(self, table: str, fleet: str, pieces: Sequence[Covered], *, reads: Reads) -> list[Span]:
+    def stale(
+        self, table: str, fleet: str, pieces: Sequence[Covered], *, reads: Reads
+    ) -> list[Span]:
         """Return the parts of the pieces that must be computed: missing, from other inputs, or touched by newer telemetry.
 
         `pieces` say which inputs are right today; their `landing` is not looked at.
@@ -182,7 +197,9 @@ class History:
 
     def settled_through(self, fleet: str, table: str) -> int | None:
         """Return the end of the last settled window; None before the first. [us]"""
-        query = sa.select(watermarks.c.settled_through).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table)
+        query = sa.select(watermarks.c.settled_through).where(
+            watermarks.c.fleet == fleet, watermarks.c.table_name == table
+        )
         with self.control.reading() as tx:
             found = tx.execute(query).scalar()
         return None if found is None else int(found)
@@ -203,7 +220,10 @@ class History:
         if reads.received_before is not None:
             query = query.where(log.landing < reads.received_before)
         with self.control.reading() as tx:
-            touched = [Span(r.window_start + reads.until, r.window_end + reads.since).clip(known.span) for r in tx.execute(query)]
+            touched = [
+                Span(r.window_start + reads.until, r.window_end + reads.since).clip(known.span)
+                for r in tx.execute(query)
+            ]
         return gaps(known.span, touched)
 
     def _cover_one(self, tx: sa.Connection, table: str, fleet: str, piece: Covered) -> None:
@@ -211,8 +231,12 @@ class History:
         here = (coverage.c.table_name == table, coverage.c.fleet == fleet)
         same = (coverage.c.landing == piece.landing, coverage.c.inputs == piece.inputs)
         start, end = piece.span.start, piece.span.end
-        before = tx.execute(sa.select(coverage.c.window_start).where(*here, *same, coverage.c.window_end == start)).scalar()
-        after = tx.execute(sa.select(coverage.c.window_end).where(*here, *same, coverage.c.window_start == end)).scalar()
+        before = tx.execute(
+            sa.select(coverage.c.window_start).where(*here, *same, coverage.c.window_end == start)
+        ).scalar()
+        after = tx.execute(
+            sa.select(coverage.c.window_end).where(*here, *same, coverage.c.window_start == end)
+        ).scalar()
         if before is not None:
             tx.execute(sa.delete(coverage).where(*here, coverage.c.window_start == before))
         if after is not None:
@@ -247,17 +271,28 @@ class History:
     def _settle_one(self, tx: sa.Connection, fleet: str, table: str, through: int) -> None:
         here = (coverage.c.table_name == table, coverage.c.fleet == fleet)
         current = tx.execute(
-            sa.select(watermarks.c.settled_through).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table)
+            sa.select(watermarks.c.settled_through).where(
+                watermarks.c.fleet == fleet, watermarks.c.table_name == table
+            )
         ).scalar()
-        spans = union([Span(r.window_start, r.window_end) for r in tx.execute(sa.select(coverage).where(*here))])
+        spans = union(
+            [
+                Span(r.window_start, r.window_end)
+                for r in tx.execute(sa.select(coverage).where(*here))
+            ]
+        )
         start = current if current is not None else (spans[0].start if spans else None)
         if start is None:
             return
         reached = next((s.end for s in spans if s.start <= start < s.end), start)
         target = max(start, min(reached, through))
         if current is None:
-            tx.execute(sa.insert(watermarks).values(fleet=fleet, table_name=table, settled_through=target))
+            tx.execute(
+                sa.insert(watermarks).values(fleet=fleet, table_name=table, settled_through=target)
+            )
         elif target > current:
             tx.execute(
-                sa.update(watermarks).where(watermarks.c.fleet == fleet, watermarks.c.table_name == table).values(settled_through=target)
+                sa.update(watermarks)
+                .where(watermarks.c.fleet == fleet, watermarks.c.table_name == table)
+                .values(settled_through=target)
             )

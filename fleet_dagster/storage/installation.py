@@ -25,7 +25,9 @@ class Installation:
         home = Path(environment.get("FLEET_HOME") or folder / ".fleet").expanduser().absolute()
         return cls(
             home=home,
-            fleets_folder=Path(environment.get("FLEET_FLEETS") or folder / "fleets").expanduser().absolute(),
+            fleets_folder=Path(environment.get("FLEET_FLEETS") or folder / "fleets")
+            .expanduser()
+            .absolute(),
             lake_root=environment.get("FLEET_LAKE") or str(home / "lake"),
             control_url=environment.get("FLEET_CONTROL_URL") or f"sqlite:///{home / 'control.db'}",
         )
@@ -62,7 +64,12 @@ class Installation:
         for path in sorted([*self.fleets_folder.glob("*.yaml"), *self.fleets_folder.glob("*.yml")]):
             config = load_config(path)
             if config.name in found:
-                raise ConfigError(str(path), [f"name: fleet {config.name!r} is defined by another file too. Rename one of them"])
+                raise ConfigError(
+                    str(path),
+                    [
+                        f"name: fleet {config.name!r} is defined by another file too. Rename one of them"
+                    ],
+                )
             found[config.name] = config
         return found
 

@@ -10,7 +10,7 @@ import pyarrow.fs as pa_fs
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-from fleet_dagster.core.windows import Span, floor_to, DAY
+from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.model.tables import Table
 from fleet_dagster.storage.arrow import schema_of
 
@@ -45,7 +45,10 @@ class Lake:
                     partition_by=PARTITION,
                     name=table.name,
                     description=table.description,
-                    configuration={"delta.checkpointInterval": "100", "delta.logRetentionDuration": "interval 2 days"},
+                    configuration={
+                        "delta.checkpointInterval": "100",
+                        "delta.logRetentionDuration": "interval 2 days",
+                    },
                     storage_options=self.options or None,
                 )
 
@@ -69,9 +72,17 @@ class Lake:
     ) -> pa.Table:
         """Read the rows of a fleet whose `time_column` lies in the span, in no particular order; `at` pins a version."""
         if span.is_empty:
-            return schema_of(table).empty_table() if columns is None else schema_of(table).empty_table().select(list(columns))
+            return (
+                schema_of(table).empty_table()
+                if columns is None
+                else schema_of(table).empty_table().select(list(columns))
+            )
         dataset = (at or self.open(table)).to_pyarrow_dataset(
-            file_pruning_predicate=[("fleet", "=", fleet), ("day", ">=", _day(span.start)), ("day", "<=", _day(span.end - 1))],
+            file_pruning_predicate=[
+                ("fleet", "=", fleet),
+                ("day", ">=", _day(span.start)),
+                ("day", "<=", _day(span.end - 1)),
+            ],
             filesystem=self._filesystem(table),
             schema=_reading_schema(table),
         )
@@ -81,21 +92,31 @@ class Lake:
 
     def days(self, table: Table, fleet: str) -> list[int]:
         """Return the UTC days for which a fleet has rows. [us]"""
-        found = {p["day"] for p in self.open(table).partitions(file_pruning_predicate=[("fleet", "=", fleet)])}
-        return sorted(int(pc.cast(pa.scalar(str(d)).cast(pa.date32()), pa.int32()).as_py()) * DAY for d in found)
+        found = {
+            p["day"]
+            for p in self.open(table).partitions(file_pruning_predicate=[("fleet", "=", fleet)])
+        }
+        return sorted(
+            int(pc.cast(pa.scalar(str(d)).cast(pa.date32()), pa.int32()).as_py()) * DAY
+            for d in found
+        )
 
     def append(self, table: Table, rows: pa.Table, intent_id: str) -> None:
         """Append rows; never conflicts with other writers."""
         self._commit(table, rows, intent_id, mode="append", predicate=None)
 
-    def replace(self, table: Table, fleet: str, spans: Sequence[Span], rows: pa.Table, intent_id: str) -> None:
+    def replace(
+        self, table: Table, fleet: str, spans: Sequence[Span], rows: pa.Table, intent_id: str
+    ) -> None:
         """Replace exactly the windows of the spans by `rows`, in one commit."""
         self._commit(table, rows, intent_id, mode="overwrite", predicate=_predicate(fleet, spans))
 
     def delete(self, table: Table, predicate: str, intent_id: str) -> None:
         """Delete the rows that a predicate names."""
         self._retry(
-            lambda: self.open(table).delete(predicate, commit_properties=CommitProperties(custom_metadata={INTENT: intent_id}))
+            lambda: self.open(table).delete(
+                predicate, commit_properties=CommitProperties(custom_metadata={INTENT: intent_id})
+            )
         )
 
     def has_commit(self, table: Table, intent_id: str, *, after: int) -> bool:
@@ -109,17 +130,27 @@ class Lake:
 
     def _filesystem(self, table: Table) -> pa_fs.FileSystem | None:
         """Return Arrow's own access to a local folder, which is faster than delta-rs's; None for an object store."""
-        return None if "://" in self.root else pa_fs.SubTreeFileSystem(self.uri(table), pa_fs.LocalFileSystem())
+        return (
+            None
+            if "://" in self.root
+            else pa_fs.SubTreeFileSystem(self.uri(table), pa_fs.LocalFileSystem())
+        )
 
-    def _commit(self, table: Table, rows: pa.Table, intent_id: str, *, mode: str, predicate: str | None) -> None:
+    def _commit(
+        self, table: Table, rows: pa.Table, intent_id: str, *, mode: str, predicate: str | None
+    ) -> None:
         self._retry(
             lambda: write_deltalake(
                 self.uri(table),
                 rows,
                 mode=mode,  # type: ignore[arg-type] # the overloads split on literals
                 predicate=predicate,
-                commit_properties=CommitProperties(custom_metadata={INTENT: intent_id}, max_commit_retries=RETRIES),
-                writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=ROW_GROUP),
+                commit_properties=CommitProperties(
+                    custom_metadata={INTENT: intent_id}, max_commit_retries=RETRIES
+                ),
+                writer_properties=WriterProperties(
+                    compression="SNAPPY", max_row_group_size=ROW_GROUP
+                ),
                 storage_options=self.options or None,
             )
         )
@@ -156,12 +187,19 @@ def _instant(instant: int) -> str:
 
 @functools.cache
 def _text_columns(table: Table) -> list[str]:
-    return [c.name for c in table.columns if c.type == "string" and c.name not in PARTITION and c.name not in ("raw", "detail")]
+    return [
+        c.name
+        for c in table.columns
+        if c.type == "string" and c.name not in PARTITION and c.name not in ("raw", "detail")
+    ]
 
 
 @functools.cache
 def _reading_schema(table: Table) -> pa.Schema:
     texts = set(_text_columns(table))
     return pa.schema(
-        pa.field(f.name, pa.dictionary(pa.int32(), f.type) if f.name in texts else f.type, f.nullable) for f in schema_of(table)
+        pa.field(
+            f.name, pa.dictionary(pa.int32(), f.type) if f.name in texts else f.type, f.nullable
+        )
+        for f in schema_of(table)
     )

@@ -36,10 +36,27 @@ class Landing:
     def find(self, idempotency_key: str) -> Batch | None:
         """Return the batch that was landed under a key, if any."""
         with self.control.reading() as tx:
-            row = tx.execute(sa.select(landing_batches).where(landing_batches.c.idempotency_key == idempotency_key)).first()
-        return None if row is None else Batch(row.batch_id, row.source, row.n_rows, row.n_unusable, is_new=False)
+            row = tx.execute(
+                sa.select(landing_batches).where(
+                    landing_batches.c.idempotency_key == idempotency_key
+                )
+            ).first()
+        return (
+            None
+            if row is None
+            else Batch(row.batch_id, row.source, row.n_rows, row.n_unusable, is_new=False)
+        )
 
-    def append(self, fleet: str, rows: pa.Table, *, batch_id: str, idempotency_key: str, source: str, historical: bool) -> Batch:
+    def append(
+        self,
+        fleet: str,
+        rows: pa.Table,
+        *,
+        batch_id: str,
+        idempotency_key: str,
+        source: str,
+        historical: bool,
+    ) -> Batch:
         """Land judged snapshots; a key that was landed before lands nothing."""
         known = self.find(idempotency_key)
         if known is not None:
@@ -56,7 +73,12 @@ class Landing:
             "landed_at": now_us(),
         }
         if rows.num_rows:
-            self.door.land(SITE_TELEMETRY, _laid_out(rows), _entries(fleet, rows, batch_id, historical=historical), batch)
+            self.door.land(
+                SITE_TELEMETRY,
+                _laid_out(rows),
+                _entries(fleet, rows, batch_id, historical=historical),
+                batch,
+            )
         return Batch(batch_id, source, rows.num_rows, n_unusable, is_new=True)
 
 
@@ -64,7 +86,11 @@ def _laid_out(rows: pa.Table) -> pa.Table:
     """Order rows by hour, site and time: an hour is then a few row groups, and a site's snapshots are neighbours."""
     stamp = rows.column("timestamp").cast(pa.int64()).to_numpy()
     site = rows.column("site_id").combine_chunks()
-    codes = site.dictionary_encode().indices.to_numpy() if not pa.types.is_dictionary(site.type) else site.indices.to_numpy()
+    codes = (
+        site.dictionary_encode().indices.to_numpy()
+        if not pa.types.is_dictionary(site.type)
+        else site.indices.to_numpy()
+    )
     key = stamp // HOUR
     if (np.diff(key) < 0).any() or not _ordered(codes, stamp, key):
         rows = rows.take(pa.array(np.lexsort((stamp, codes, key))))
@@ -89,7 +115,18 @@ def _entries(fleet: str, rows: pa.Table, batch_id: str, *, historical: bool) -> 
     for day in np.unique(days):
         own = stamp[days == day]
         span = Span(int(own.min()), int(own.max()) + 1)
-        found.append(Entry(SITE_TELEMETRY.name, fleet, span, int(own.size), "append", batch_id[:64], received, "", "", ""))
+        found.append(
+            Entry(
+                SITE_TELEMETRY.name,
+                fleet,
+                span,
+                int(own.size),
+                "append",
+                batch_id[:64],
+                received,
+                "",
+                "",
+                "",
+            )
+        )
     return found
-
-

@@ -69,7 +69,9 @@ class Leases:
 
     def is_alive(self, holder: str) -> bool:
         """Tell whether a holder still has an unexpired lease and, if it ran on this host, a living process."""
-        query = sa.select(sa.func.count()).where(leases.c.holder == holder, leases.c.expires_at > now_us())
+        query = sa.select(sa.func.count()).where(
+            leases.c.holder == holder, leases.c.expires_at > now_us()
+        )
         with self.control.reading() as tx:
             return bool(tx.execute(query).scalar()) and not is_dead(holder)
 
@@ -88,11 +90,16 @@ class Leases:
         now = now_us()
         try:
             with self.control.transaction() as tx:
-                for row in tx.execute(sa.select(leases).where(leases.c.key.in_(keys)).order_by(leases.c.key)):
+                for row in tx.execute(
+                    sa.select(leases).where(leases.c.key.in_(keys)).order_by(leases.c.key)
+                ):
                     if row.expires_at > now and not is_dead(row.holder):
                         return row.key, row.holder
                 tx.execute(sa.delete(leases).where(leases.c.key.in_(keys)))
-                tx.execute(sa.insert(leases), [{"key": k, "holder": holder, "expires_at": now + TTL_US} for k in keys])
+                tx.execute(
+                    sa.insert(leases),
+                    [{"key": k, "holder": holder, "expires_at": now + TTL_US} for k in keys],
+                )
         except sa.exc.IntegrityError:  # another writer inserted the same key first (PostgreSQL)
             return keys[0], "another writer"
         return None
@@ -100,4 +107,8 @@ class Leases:
     def _renew(self, holder: str, stop: threading.Event) -> None:
         while not stop.wait(RENEW_EVERY_S):
             with self.control.transaction() as tx:
-                tx.execute(sa.update(leases).where(leases.c.holder == holder).values(expires_at=now_us() + TTL_US))
+                tx.execute(
+                    sa.update(leases)
+                    .where(leases.c.holder == holder)
+                    .values(expires_at=now_us() + TTL_US)
+                )

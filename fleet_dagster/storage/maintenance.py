@@ -32,7 +32,10 @@ def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
 
     Readers and writers go on meanwhile; a writer that loses the race to the compaction repeats its commit.
     """
-    return [_compact_one(store, t, vacuum_hours) for t in (*TABLES.values(), *(superseded(t) for t in derived_tables()))]
+    return [
+        _compact_one(store, t, vacuum_hours)
+        for t in (*TABLES.values(), *(superseded(t) for t in derived_tables()))
+    ]
 
 
 def expired_days(store: Store, fleet: str, span: Span) -> list[str]:
@@ -49,7 +52,9 @@ def expired_days(store: Store, fleet: str, span: Span) -> list[str]:
     return [_date(day) for day in days]
 
 
-def expire_telemetry(store: Store, fleet: str, *, now: int, retention_days: int, dry_run: bool = False) -> list[str]:
+def expire_telemetry(
+    store: Store, fleet: str, *, now: int, retention_days: int, dry_run: bool = False
+) -> list[str]:
     """Expire the days whose every snapshot was received more than `retention_days` ago; returns them.
 
     An expired day is never recomputed. Its snapshots are removed once the day after it has expired too: until then that
@@ -58,7 +63,9 @@ def expire_telemetry(store: Store, fleet: str, *, now: int, retention_days: int,
     cutoff = now - retention_days * DAY
     days = store.lake.days(SITE_TELEMETRY, fleet)
     old = {day for day in days if _newest_receipt(store, fleet, day) < cutoff}
-    known = {_day_of(text) for text in expired_days(store, fleet, Span(0, max(days, default=0) + DAY))}
+    known = {
+        _day_of(text) for text in expired_days(store, fleet, Span(0, max(days, default=0) + DAY))
+    }
     fresh = sorted(old - known)
     if not dry_run:
         _log_expiry(store, fleet, fresh)
@@ -69,18 +76,29 @@ def expire_telemetry(store: Store, fleet: str, *, now: int, retention_days: int,
 
 
 def _log_expiry(store: Store, fleet: str, days: list[int]) -> None:
-    entries = [Entry(SITE_TELEMETRY.name, fleet, Span(d, d + DAY), 0, "expire", EXPIRY, 0, "", "", "") for d in days]
+    entries = [
+        Entry(SITE_TELEMETRY.name, fleet, Span(d, d + DAY), 0, "expire", EXPIRY, 0, "", "", "")
+        for d in days
+    ]
     with store.control.transaction() as tx:
         store.history.record(tx, entries)
 
 
 def _remove(store: Store, fleet: str, day: int) -> None:
     with store.door.leases.hold(lease_keys(SITE_TELEMETRY, fleet, Span(day, day + DAY))):
-        store.lake.delete(SITE_TELEMETRY, f"fleet = '{fleet}' AND day = '{_date(day)}'", uuid.uuid4().hex)
+        store.lake.delete(
+            SITE_TELEMETRY, f"fleet = '{fleet}' AND day = '{_date(day)}'", uuid.uuid4().hex
+        )
 
 
 def _newest_receipt(store: Store, fleet: str, day: int) -> int:
-    rows = store.lake.read(SITE_TELEMETRY, fleet, Span(day, day + DAY), columns=["received_at"], time_column="timestamp")
+    rows = store.lake.read(
+        SITE_TELEMETRY,
+        fleet,
+        Span(day, day + DAY),
+        columns=["received_at"],
+        time_column="timestamp",
+    )
     return int(pc.max(rows.column("received_at").cast(pa.int64())).as_py() or 0)
 
 
@@ -89,7 +107,9 @@ def _compact_one(store: Store, table: Table, vacuum_hours: int) -> Tidied:
     before = len(opened.file_uris())
     opened.optimize.compact()
     opened.create_checkpoint()
-    removed = opened.vacuum(retention_hours=vacuum_hours, dry_run=False, enforce_retention_duration=False)
+    removed = opened.vacuum(
+        retention_hours=vacuum_hours, dry_run=False, enforce_retention_duration=False
+    )
     opened.cleanup_metadata()
     return Tidied(table.name, before, len(opened.file_uris()), len(removed))
 

@@ -18,7 +18,9 @@ class Registry:
     def __init__(self, control: Control) -> None:
         self.control = control
 
-    def apply(self, config: FleetConfig, *, source: str = "python", valid_from: int | None = None) -> bool:
+    def apply(
+        self, config: FleetConfig, *, source: str = "python", valid_from: int | None = None
+    ) -> bool:
         """Put a configuration in force, once per content; tells whether that made a new version.
 
         The first version is valid from the beginning of time, later ones from `valid_from` (by default: now). The sites it
@@ -27,7 +29,9 @@ class Registry:
         source_digest = content_digest(config.hot.model_dump(mode="json"))
         with self.control.transaction() as tx:
             known = tx.execute(
-                sa.select(config_versions).where(config_versions.c.fleet == config.name).order_by(config_versions.c.version_no)
+                sa.select(config_versions)
+                .where(config_versions.c.fleet == config.name)
+                .order_by(config_versions.c.version_no)
             ).all()
             _register(tx, config.name, [(m.site_id, BEGINNING) for m in config.region_mappings])
             if any(row.source_digest == source_digest for row in known):
@@ -50,7 +54,11 @@ class Registry:
     def ensure(self, config: FleetConfig) -> None:
         """Put a configuration in force if its fleet has none yet."""
         with self.control.reading() as tx:
-            known = tx.execute(sa.select(config_versions.c.version_no).where(config_versions.c.fleet == config.name).limit(1)).first()
+            known = tx.execute(
+                sa.select(config_versions.c.version_no)
+                .where(config_versions.c.fleet == config.name)
+                .limit(1)
+            ).first()
         if known is None:
             self.apply(config, source="code location")
 
@@ -62,13 +70,18 @@ class Registry:
                 .where(config_versions.c.fleet == config.name)
                 .order_by(config_versions.c.valid_from, config_versions.c.version_no)
             ).all()
-            registered = tx.execute(sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)).all()
+            registered = tx.execute(
+                sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)
+            ).all()
         if not versions:
             return Fleet.of(config)
         newest = {v.valid_from: v for v in versions}
         return Fleet(
             config,
-            tuple(ConfigVersion(v.valid_from, HotSettings.model_validate_json(v.content), v.digest) for v in newest.values()),
+            tuple(
+                ConfigVersion(v.valid_from, HotSettings.model_validate_json(v.content), v.digest)
+                for v in newest.values()
+            ),
             tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered),
         )
 
@@ -80,11 +93,19 @@ class Registry:
         """
         interval = config.interval_s * 1_000_000
         with self.control.transaction() as tx:
-            known = set(tx.execute(sa.select(sites.c.site_id).where(sites.c.fleet == config.name)).scalars())
+            known = set(
+                tx.execute(sa.select(sites.c.site_id).where(sites.c.fleet == config.name)).scalars()
+            )
             room = config.profile.max_sites - len(known)
-            wanted = [(site, floor_to(first, interval)) for site, first in seen if site not in known]
+            wanted = [
+                (site, floor_to(first, interval)) for site, first in seen if site not in known
+            ]
             _register(tx, config.name, wanted[: max(room, 0)])
-            _advance(tx, config.name, [(site, floor_to(first, interval)) for site, first in seen if site in known])
+            _advance(
+                tx,
+                config.name,
+                [(site, floor_to(first, interval)) for site, first in seen if site in known],
+            )
         return known | {site for site, _ in wanted[: max(room, 0)]}
 
 
@@ -93,7 +114,8 @@ def _register(tx: sa.Connection, fleet: str, wanted: Sequence[tuple[str, int]]) 
     known = {row.site_id: row for row in tx.execute(sa.select(sites).where(sites.c.fleet == fleet))}
     fresh = {site: first for site, first in wanted if site not in known}
     rows = [
-        {"fleet": fleet, "site_id": site, "site_no": len(known) + i, "active_from": first} for i, (site, first) in enumerate(fresh.items())
+        {"fleet": fleet, "site_id": site, "site_no": len(known) + i, "active_from": first}
+        for i, (site, first) in enumerate(fresh.items())
     ]
     if rows:
         tx.execute(sa.insert(sites), rows)

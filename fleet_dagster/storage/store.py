@@ -17,6 +17,7 @@ from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.landing import Landing
 from fleet_dagster.storage.registry import Registry
 
+
 @dataclass(frozen=True)
 class Store:
     """One installation's storage. Open it with `Store.at` or `Store.of`; it is safe to open it many times."""
@@ -33,7 +34,9 @@ class Store:
         return cls.of(str(home / "lake"), f"sqlite:///{home / 'control.db'}", checkpoint=checkpoint)
 
     @classmethod
-    def of(cls, lake_root: str, control_url: str, *, checkpoint: Checkpoint | None = None) -> "Store":
+    def of(
+        cls, lake_root: str, control_url: str, *, checkpoint: Checkpoint | None = None
+    ) -> "Store":
         """Open the storage at a lake root and a control database, create what is missing, and mend what a crash left open."""
         control, lake = Control(control_url), Lake(lake_root)
         control.migrate()
@@ -58,7 +61,9 @@ class Store:
         snapshot = self.lake.open(SITE_TELEMETRY)
 
         def read(span: Span) -> pd.DataFrame:
-            return telemetry_frame(self.lake.read(SITE_TELEMETRY, fleet, span, time_column="timestamp", at=snapshot))
+            return telemetry_frame(
+                self.lake.read(SITE_TELEMETRY, fleet, span, time_column="timestamp", at=snapshot)
+            )
 
         return read
 

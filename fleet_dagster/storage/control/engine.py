@@ -50,7 +50,10 @@ class Control:
         """Take the next `count` numbers of a counter; they are seen by others in the order they are committed."""
         counters = sa.table("counters", sa.column("name"), sa.column("value"))
         taken = connection.execute(
-            sa.update(counters).where(counters.c.name == name).values(value=counters.c.value + count).returning(counters.c.value)
+            sa.update(counters)
+            .where(counters.c.name == name)
+            .values(value=counters.c.value + count)
+            .returning(counters.c.value)
         ).scalar_one()
         return range(int(taken) - count + 1, int(taken) + 1)
 
@@ -62,7 +65,9 @@ class Control:
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None})
+    engine = sa.create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
+    )
     sa.event.listen(engine, "connect", _sqlite_settings)
     sa.event.listen(engine, "begin", _begin)
     return engine

@@ -12,7 +12,10 @@ depends_on = None
 def upgrade() -> None:
     """Create every table of the first release."""
     op.create_table("counters", _text("name", 64, key=True), _number("value"))
-    op.bulk_insert(sa.table("counters", sa.column("name"), sa.column("value")), [{"name": "commit_log", "value": 0}])
+    op.bulk_insert(
+        sa.table("counters", sa.column("name"), sa.column("value")),
+        [{"name": "commit_log", "value": 0}],
+    )
     op.create_table(
         "sites",
         _text("fleet", 64, key=True),
@@ -70,7 +73,9 @@ def upgrade() -> None:
         _number("landing"),
         _text("inputs", 64),
     )
-    op.create_table("leases", _text("key", 256, key=True), _text("holder", 256), _number("expires_at"))
+    op.create_table(
+        "leases", _text("key", 256, key=True), _text("holder", 256), _number("expires_at")
+    )
     op.create_table(
         "intents",
         _text("intent_id", 32, key=True),
@@ -81,7 +86,12 @@ def upgrade() -> None:
         sa.Column("payload", sa.Text, nullable=False),
         _number("created_at"),
     )
-    op.create_table("watermarks", _text("fleet", 64, key=True), _text("table_name", 64, key=True), _number("settled_through"))
+    op.create_table(
+        "watermarks",
+        _text("fleet", 64, key=True),
+        _text("table_name", 64, key=True),
+        _number("settled_through"),
+    )
 
 
 def downgrade() -> None:
