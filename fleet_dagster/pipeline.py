@@ -4,7 +4,7 @@
 line) is made of, so that all of them give the same rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,24 +13,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fleet_dagster.core.sampling import sample_hours, training_day_in_force, training_span
-from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
+from fleet_dagster.core.windows import HOUR, SECOND, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError
 from fleet_dagster.model.fleet import BEGINNING, Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
-from fleet_dagster.model.tables import BASELINE, INGEST_STATS, QUARANTINE, SITE_KPI
-from fleet_dagster.nodes import baseline as baselines
+from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested, site_ingest
+from fleet_dagster.training import ReadTelemetry, baselines_for
 
-ReadTelemetry = Callable[[Span], pd.DataFrame]
-"""Returns the landed snapshots of a span."""
+BLOCK_HOURS = (24, 12, 8, 6, 4, 3, 2)
+BLOCK_SITE_WINDOWS = 120_000
+"""Site-windows reduced at once; the hour of a thousand sites at half-minute windows is one block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def ingest(
     *,
     threads: Executor | None = None,
 ) -> Ingested:
-    """Run `site_ingest` over a span, one whole hour at a time."""
-    parts = list(ingest_hours(fleet, read, assignment, span, threads=threads))
+    """Run `site_ingest` over a span, one block at a time."""
+    parts = list(ingest_blocks(fleet, read, assignment, span, threads=threads))
     return Ingested(
         frames.concat(SITE_KPI, [p.site_kpi for p in parts]),
         frames.concat(QUARANTINE, [p.quarantine for p in parts]),
@@ -124,7 +124,7 @@ def ingest(
     )
 
 
-def ingest_hours(
+def ingest_blocks(
     fleet: Fleet,
     read: ReadTelemetry,
     assignment: pd.DataFrame,
@@ -132,53 +132,19 @@ def ingest_hours(
     *,
     threads: Executor | None = None,
 ) -> Iterator[Ingested]:
-    """Yield what `site_ingest` makes of each hour of a span, holding one hour of telemetry at a time."""
-    for hour in span.steps(HOUR):
-        telemetry = read(hour.widen(before=carry_lookback(fleet, hour.start, hour.end)))
-        yield site_ingest(fleet, telemetry, assignment, hour, threads=threads)
+    """Yield what `site_ingest` makes of each block of a span, holding one block of telemetry at a time."""
+    for block in span.steps(block_length(fleet)):
+        telemetry = read(block.widen(before=carry_lookback(fleet, block.start, block.end)))
+        yield site_ingest(fleet, telemetry, assignment, block, threads=threads)
 
 
-def training_days_of(fleet: Fleet, span: Span) -> list[int]:
-    """Return the training days in force in a span and in the windows that its persistence flags read [us]."""
-    days = (
-        training_day_in_force(fleet.start, d.start)
-        for d in span.widen(before=persistence_lookback(fleet)).days()
-    )
-    return sorted({day for day in days if day is not None})
+def block_length(fleet: Fleet) -> int:
+    """Return how much time is reduced at once: whole hours that divide a day, fewer for larger fleets [us].
 
-
-def baselines_for(fleet: Fleet, read: ReadTelemetry, span: Span) -> pd.DataFrame:
-    """Train every baseline that a span needs."""
-    return frames.concat(
-        BASELINE, [train(fleet, read, day) for day in training_days_of(fleet, span)]
-    )
-
-
-def train(fleet: Fleet, read: ReadTelemetry, training_day: int) -> pd.DataFrame:
-    """Train the baseline of one training day, as of that day; without rows where no site was registered by then."""
-    then = baselines.as_of(fleet, training_day)
-    if not then.sites:
-        return frames.empty_frame(BASELINE)
-    known = training_span(training_day)
-    first = fleet.start - fleet.start % DAY
-    span = Span(max(known.start, min(first, known.end)), known.end)
-    assignment = region_mapper(then, Span(training_day, training_day + fleet.interval))
-    regions = dict(
-        zip(assignment["site_id"].astype(str), assignment["region_id"].astype(str), strict=True)
-    )
-    return baselines.baseline(
-        then, training_day, _sampled_hours(then, read, training_day, span), regions
-    )
-
-
-def _sampled_hours(
-    then: Fleet, read: ReadTelemetry, training_day: int, span: Span
-) -> Iterable[baselines.HourSample]:
-    for hour in sample_hours(then.name, training_day, span):
-        telemetry = baselines.eligible(read(hour), training_day)
-        if len(telemetry):
-            rows = site_ingest(then, telemetry, region_mapper(then, hour), hour).site_kpi
-            yield baselines.sample_hour(then, rows, hour)
+    The sums of these kernels are exact, so the rows do not depend on it.
+    """
+    per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
+    return next((h for h in BLOCK_HOURS if h * per_hour <= BLOCK_SITE_WINDOWS), 1) * HOUR
 
 
 def frame_reader(landed: pd.DataFrame) -> ReadTelemetry:

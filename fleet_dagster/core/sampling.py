@@ -18,15 +18,13 @@ def unit_hash(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def sample_hours(fleet: str, training_day: int, span: Span) -> list[Span]:
+def sample_hours(fleet: str, span: Span) -> list[Span]:
     """Choose the whole hours of `span` that a baseline learns from, in order of time.
 
     Parameters
     ----------
     fleet : str
         Fleet; fleets differ in their sample.
-    training_day : int
-        Start of the training day. [us]
     span : Span
         Days to choose from; whole UTC days.
 
@@ -34,11 +32,16 @@ def sample_hours(fleet: str, training_day: int, span: Span) -> list[Span]:
     -------
     list of Span
         At most 96 hours: of each hour of the day, the four days with the smallest hash.
+
+    Notes
+    -----
+    The hash knows nothing of the training day, so that neighbouring training days share most of their sample and an hour
+    reduced for one serves the next.
     """
     days = [d.start for d in span.days()]
     chosen = []
     for hour in range(HOURS_OF_DAY):
-        ranked = sorted(days, key=lambda day: unit_hash(fleet, training_day, hour, day))
+        ranked = sorted(days, key=lambda day: unit_hash(fleet, hour, day))
         chosen += [
             Span(day + hour * HOUR, day + (hour + 1) * HOUR)
             for day in ranked[:HOURS_PER_HOUR_OF_DAY]

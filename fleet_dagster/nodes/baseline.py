@@ -18,6 +18,8 @@ from fleet_dagster.model.tables import BASELINE, N_KPIS, UNMAPPED
 
 RECEIPT_MARGIN = 12 * HOUR
 """A baseline ignores what was received later than this before its training day."""
+LAST_RECEIPT = np.iinfo(np.int64).max
+"""Stands for "not known to be received in time"."""
 MIN_WINDOWS = 200
 """A site with fewer windows in the sample is warming up."""
 MAX_WINDOWS_PER_HOUR = 30

@@ -1,9 +1,11 @@
 """`region_mapper`: which region each site belongs to, as of each window."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import HOUR, Span, ceil_to
 from fleet_dagster.frames import columns as frames
@@ -47,32 +49,34 @@ def _segments(fleet: Fleet, whole: Span) -> Iterator[tuple[SettingsRun, Span]]:
         changes |= {site.active_from for site in fleet.sites}
         inner = sorted(c for c in changes if run.start < c < run.end)
         for start, end in zip([run.start, *inner], [*inner, run.end], strict=True):
-            yield from ((run, hour) for hour in Span(start, end).steps(HOUR))
+            yield run, Span(start, end)
 
 
 def _assign(fleet: Fleet, run: SettingsRun, piece: Span) -> pd.DataFrame:
+    """Assign the sites of a piece in which nothing changes, one row for each of its hours."""
     sites = [(i, s) for i, s in enumerate(fleet.sites) if s.active_from <= piece.start]
     current = mappings_as_of(run.version.settings.region_mappings, piece.start)
     found = [current.get(site.site_id) for _, site in sites]
     regions = [*sorted({m.region_id for m in found if m}), UNMAPPED]
     numbers = {region: i for i, region in enumerate(regions)}
-    n = len(sites)
+    hours, n = list(piece.steps(HOUR)), len(sites)
+
+    def every_hour(values: list[Any], dtype: type[Any]) -> NDArray[Any]:  # Any: ids, weights, flags
+        return np.tile(np.array(values, dtype=dtype), len(hours))
+
+    site = every_hour([i for i, _ in sites], np.int64)
+    region = every_hour([numbers[m.region_id if m else UNMAPPED] for m in found], np.int64)
     return frames.frame_of(
         SITE_ASSIGNMENT,
         {
-            "window_start": frames.stamps(np.full(n, piece.start)),
-            "window_end": frames.stamps(np.full(n, piece.end)),
-            "site_id": frames.names(
-                np.array([i for i, _ in sites], dtype=np.int64), [s.site_id for s in fleet.sites]
-            ),
-            "site_no": np.array([s.site_no for _, s in sites], dtype=np.int32),
-            "region_id": frames.names(
-                np.array([numbers[m.region_id if m else UNMAPPED] for m in found], dtype=np.int64),
-                regions,
-            ),
-            "weight": np.array([m.weight if m else 1.0 for m in found], dtype=np.float64),
-            "critical": np.array([bool(m and m.critical) for m in found], dtype=bool),
-            "is_mapped": np.array([m is not None for m in found], dtype=bool),
-            "config_version": np.full(n, run.version.version, dtype=object),
+            "window_start": frames.stamps(np.repeat(np.array([h.start for h in hours]), n)),
+            "window_end": frames.stamps(np.repeat(np.array([h.end for h in hours]), n)),
+            "site_id": frames.names(site, [s.site_id for s in fleet.sites]),
+            "site_no": every_hour([s.site_no for _, s in sites], np.int32),
+            "region_id": frames.names(region, regions),
+            "weight": every_hour([m.weight if m else 1.0 for m in found], np.float64),
+            "critical": every_hour([bool(m and m.critical) for m in found], np.bool_),
+            "is_mapped": every_hour([m is not None for m in found], np.bool_),
+            "config_version": frames.names(np.zeros(site.size, dtype=np.int64), [run.version.version]),
         },
     )

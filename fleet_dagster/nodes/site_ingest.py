@@ -184,6 +184,8 @@ def _quarantine_rows(
     fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], span: Span
 ) -> pd.DataFrame:
     wanted = (stamp >= span.start) & (stamp < span.end) & telemetry["problem"].notna().to_numpy()
+    if not wanted.any():
+        return frames.empty_frame(QUARANTINE)
     rows = telemetry[wanted].reset_index(drop=True)
     ordered = rows.assign(**_windows_of(fleet, stamp[wanted])).sort_values(
         ["window_start", "batch_id", "row_no"], ignore_index=True

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 
 import pandas as pd
 import pyarrow as pa
 
-from fleet_dagster import pipeline
-from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
+from fleet_dagster import pipeline, training
+from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, gaps, union
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
@@ -76,6 +77,7 @@ class Refresh:
     recompute: bool = False
     threads: Executor | None = None
     progress: Progress = field(default=lambda _node, _chunk, _span: None)
+    samples: training.Samples = field(default_factory=training.Samples, repr=False)
 
     @cached_property
     def name(self) -> str:
@@ -149,7 +151,7 @@ class Refresh:
     def baselines(self, span: Span) -> list[Outcome]:
         """Refresh the baselines that govern a span; reported as one outcome."""
         self.store.registry.ensure(self.config)
-        days = pipeline.training_days_of(self.store.registry.fleet(self.config), span)
+        days = training.training_days_of(self.store.registry.fleet(self.config), span)
         done = [outcome for day in days for outcome in self.baseline(day)]
         computed = tuple(s for o in done for s in o.computed)
         wrong = tuple(v for o in done for v in o.violations)
@@ -159,7 +161,7 @@ class Refresh:
         """Refresh the baseline of one training day."""
 
         def compute(block: _Block, _chunk: Span) -> Sequence[pd.DataFrame]:
-            return (pipeline.train(block.fleet, block.read, training_day),)
+            return (training.train(block.fleet, block.read, training_day, self.samples, landing=block.landing),)
 
         return self._run("baseline", (BASELINE,), Span(training_day, training_day + DAY), compute)
 
@@ -224,9 +226,9 @@ class Refresh:
     ) -> pd.DataFrame:
         """Read a span's stored rows where they are proven current, and compute the others."""
         stale = block.currency.stale(table, span)
-        if not stale:
-            return self.store.frame(table, self.name, span)
-        return compute(span)
+        parts = [(gap, self.store.frame(table, self.name, gap)) for gap in gaps(span, stale)]
+        parts += [(gap, compute(gap)) for gap in stale]
+        return frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
 
     def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
         def compute(part: Span) -> pd.DataFrame:
@@ -247,7 +249,7 @@ class Refresh:
         )
 
     def _stored_baselines(self, fleet: Fleet, span: Span) -> pd.DataFrame:
-        days = pipeline.training_days_of(fleet, span)
+        days = training.training_days_of(fleet, span)
         return frames.concat(
             BASELINE, [self.store.frame(BASELINE, self.name, Span(d, d + DAY)) for d in days]
         )
@@ -281,7 +283,7 @@ class _Block:
 
     fleet: Fleet
     landing: int
-    read: pipeline.ReadTelemetry
+    read: training.ReadTelemetry
     currency: Currency
 
     @classmethod

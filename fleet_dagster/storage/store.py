@@ -70,4 +70,4 @@ class Store:
     def frame(self, table: Table, fleet: str, span: Span) -> pd.DataFrame:
         """Return a table's stored rows of a span as a frame, ordered by window."""
         rows = self.lake.read(table, fleet, span).sort_by("window_start")
-        return rows.drop_columns(["day"]).to_pandas(split_blocks=True)
+        return rows.drop_columns(["fleet", "day"]).to_pandas(split_blocks=True)
