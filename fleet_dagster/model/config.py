@@ -3,12 +3,12 @@
 import datetime as dt
 import hashlib
 import json
-import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from fleet_dagster.model.errors import RuleError
 from fleet_dagster.model.profiles import (
     PRESETS,
     PROFILES,
@@ -17,7 +17,7 @@ from fleet_dagster.model.profiles import (
     HealthWeights,
     fleet_profile_small,
 )
-from fleet_dagster.model.source import SourceMapping
+from fleet_dagster.model.source import SourceMapping, ZoneName
 from fleet_dagster.model.tables import N_KPIS, UNMAPPED
 
 Identifier = Annotated[
@@ -25,6 +25,10 @@ Identifier = Annotated[
 ]
 FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 MAX_WEIGHT = 1e9
+MAX_WEIGHT_RATIO = 1e9
+"""Largest weight over smallest: up to here weighted means are exact to 1e-9 (see `core.exact`)."""
+Rule = tuple[tuple[str | int, ...], str]
+"""A broken rule: where it stands, and the sentence that says so."""
 NUMERICS_VERSION = "1"
 """Raised when a node starts to compute other rows from the same inputs: stored rows then no longer count as current."""
 
@@ -83,7 +87,7 @@ class RegionMapping(Frozen):
     @classmethod
     def _not_reserved(cls, region_id: str) -> str:
         if region_id == UNMAPPED:
-            msg = f"region_id {UNMAPPED!r} is reserved for sites that no mapping names. Choose another name"
+            msg = f"{UNMAPPED!r} is reserved for sites that no mapping names. Choose another name"
             raise ValueError(msg)
         return region_id
 
@@ -139,8 +143,8 @@ class FleetConfig(Frozen):
     grace_s: Annotated[int, Field(ge=0, le=86_400)] = 120
     min_good_pct: Annotated[float, Field(ge=0, le=100)] = 80.0
     partition: Literal["daily", "hourly"] = "daily"
-    timezone: str = "UTC"
-    start_date: dt.date = dt.date(2026, 1, 1)
+    timezone: ZoneName = "UTC"
+    start_date: Annotated[dt.date, Field(ge=dt.date(1971, 1, 1))] = dt.date(2026, 1, 1)
     deviation_sigma: Annotated[float, Field(gt=0)] = 3.0
     outlier_sigma: Annotated[float, Field(ge=0)] = 0.0
     """Outlier threshold; 0 takes the profile's. [scaled MADs]"""
@@ -152,9 +156,7 @@ class FleetConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_names_and_profile(
-        cls, raw: Any
-    ) -> Any:  # Any: whatever a YAML file or a caller gave
+    def _fill_from_names_and_profile(cls, raw: Any) -> Any:  # Any: whatever a caller gave
         if not isinstance(raw, dict):
             return raw
         filled = dict(raw)
@@ -172,29 +174,20 @@ class FleetConfig(Frozen):
                 )
         return filled
 
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            msg = f"timezone {name!r} is not an IANA time zone. Use a name such as 'UTC' or 'Europe/Berlin'"
-            raise ValueError(msg) from error
-        return name
-
     @field_validator("interval_s")
     @classmethod
     def _interval_divides_the_hour(cls, interval_s: int) -> int:
         if interval_s < 1 or 3600 % interval_s:
-            msg = f"interval_s {interval_s} must divide an hour (3600 s). Use 1, 5, 10, 15, 30, 60, 300, 600, 900, 1800 or 3600"
+            msg = f"found {interval_s}, expected seconds that divide an hour. Use 1, 5, 10, 15, 30, 60, 300, 600, 900, 1800 or 3600"
             raise ValueError(msg)
         return interval_s
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
-        problems = [*_size_problems(self), *_repeat_problems(self), *_reference_problems(self)]
-        if problems:
-            raise ValueError("; ".join(problems))
+        checks = (_size_rules, _repeat_rules, _reference_rules, _weight_rules)
+        broken = [rule for check in checks for rule in check(self)]
+        if broken:
+            raise RuleError(broken)
         return self
 
     @property
@@ -230,91 +223,112 @@ def larger_profile(n_sites: int, n_regions: int = 0) -> str:
     return "No profile holds more: split the sites over several fleets"
 
 
-def _by_name(
-    value: Any, known: dict[str, Any], field: str
-) -> Any:  # Any: a name, a mapping or the object itself
+# Any: a name, a mapping or the object itself
+def _by_name(value: Any, known: Mapping[str, Any], field: str) -> Any:
     if not isinstance(value, str):
         return value
     if value not in known:
-        msg = f"{field} {value!r} is unknown. Use one of {', '.join(sorted(known))}, or spell out its fields"
-        raise ValueError(msg)
+        names = ", ".join(sorted(known))
+        words = f"{field} {value!r} is unknown. Use one of {names}, or spell out its fields"
+        raise RuleError([((field,), words)])
     return known[value]
 
 
-def _size_problems(config: FleetConfig) -> list[str]:
+def _size_rules(config: FleetConfig) -> Iterator[Rule]:
     sites = {m.site_id for m in config.region_mappings}
     regions = {m.region_id for m in config.region_mappings}
-    profile, problems = config.profile, []
-    advice = larger_profile(len(sites), len(regions))
-    if len(sites) > profile.max_sites:
-        problems.append(
-            f"region_mappings name {len(sites)} sites, profile {profile.name!r} allows {profile.max_sites}. {advice}"
-        )
-    if len(regions) > profile.max_regions:
-        problems.append(
-            f"region_mappings name {len(regions)} regions, profile {profile.name!r} allows {profile.max_regions}. {advice}"
-        )
-    active = [m for m in config.ai_models if m.slot_id >= profile.ai_slots]
-    if active:
-        ids = sorted(m.slot_id for m in active)
-        problems.append(
-            f"ai_models use slots {ids}, profile {profile.name!r} has slots 0..{profile.ai_slots - 1}. Renumber or use a larger profile"
-        )
-    if config.health_weights.weight_count < len(config.kpis):
-        problems.append(
-            f"health_weights has {config.health_weights.weight_count} weights for {len(config.kpis)} kpis. Give one weight per KPI (0 to leave one out)"
-        )
-    return problems
-
-
-def _repeat_problems(config: FleetConfig) -> list[str]:
-    problems = []
-    for label, keys, fix in (
-        ("kpis repeat name", [k.name for k in config.kpis], "Rename one of them"),
-        (
-            "region_mappings repeat site",
-            [(m.site_id, m.valid_from) for m in config.region_mappings],
-            "Keep one per site and valid_from",
-        ),
-        (
-            "ai_models repeat slot_id",
-            [m.slot_id for m in config.ai_models],
-            "Give each model its own slot",
-        ),
+    profile, advice = config.profile, larger_profile(len(sites), len(regions))
+    for found, limit, label in (
+        (sites, profile.max_sites, "sites"),
+        (regions, profile.max_regions, "regions"),
     ):
-        twice = _repeated(keys)
-        if twice:
-            problems.append(
-                f"{label} {twice[0] if not isinstance(twice[0], tuple) else twice[0][0]!r}. {fix}"
+        if len(found) > limit:
+            yield (
+                ("region_mappings",),
+                (
+                    f"region_mappings name {len(found)} {label}, "
+                    f"profile {profile.name!r} allows {limit}. {advice}"
+                ),
             )
-    return problems
-
-
-def _reference_problems(config: FleetConfig) -> list[str]:
-    sites = {m.site_id for m in config.region_mappings}
-    problems = []
-    for m in config.region_mappings:
-        strangers = [s for s in m.depends_on if s not in sites or s == m.site_id]
-        if strangers:
-            problems.append(
-                f"region_mappings: site {m.site_id!r} depends_on {strangers[0]!r}, which is not another mapped site. Add it or fix the name"
+    for i, model in enumerate(config.ai_models):
+        if model.slot_id >= profile.ai_slots:
+            yield (
+                ("ai_models", i),
+                (
+                    f"ai_models use slot {model.slot_id}, profile {profile.name!r} has "
+                    f"{profile.ai_slots} (numbered from 0). Renumber it or use a larger profile"
+                ),
             )
-    unknown = sorted(set(config.source.kpis) - {k.name for k in config.kpis})
-    if unknown:
-        problems.append(
-            f"source.kpis names {unknown[0]!r}, which is not one of the kpis. Add the KPI or remove the column"
+    n_weights = config.health_weights.weight_count
+    if n_weights < len(config.kpis):
+        yield (
+            ("health_weights",),
+            (
+                f"health_weights has {n_weights} weights for {len(config.kpis)} kpis. "
+                "Give one weight per KPI (0 to leave one out)"
+            ),
         )
+
+
+def _repeat_rules(config: FleetConfig) -> Iterator[Rule]:
+    names = [k.name for k in config.kpis]
+    for i in _repeats(names):
+        yield ("kpis", i), f"kpis repeat name {names[i]!r}. Rename one of them"
+    places = [(m.site_id, m.valid_from) for m in config.region_mappings]
+    for i in _repeats(places):
+        words = f"region_mappings repeat site {places[i][0]!r}. Keep one per site and valid_from"
+        yield ("region_mappings", i), words
+    slots = [m.slot_id for m in config.ai_models]
+    for i in _repeats(slots):
+        yield ("ai_models", i), f"ai_models repeat slot_id {slots[i]}. Give each model its own slot"
+
+
+def _reference_rules(config: FleetConfig) -> Iterator[Rule]:
+    sites = {m.site_id for m in config.region_mappings}
+    for i, m in enumerate(config.region_mappings):
+        for stranger in [s for s in m.depends_on if s not in sites or s == m.site_id][:1]:
+            yield (
+                ("region_mappings", i, "depends_on"),
+                (
+                    f"region_mappings: site {m.site_id!r} depends_on {stranger!r}, "
+                    "which is not another mapped site. Add it or fix the name"
+                ),
+            )
+    for name in sorted(set(config.source.kpis) - set(config.kpi_names)):
+        yield (
+            ("source", "kpis", name),
+            (
+                f"source.kpis names {name!r}, which is not one of the kpis. "
+                "Add the KPI or remove the column"
+            ),
+        )
+
+
+def _weight_rules(config: FleetConfig) -> Iterator[Rule]:
     by_region: dict[str, float] = {}
     for m in config.region_mappings:
         by_region[m.region_id] = by_region.get(m.region_id, 0.0) + m.weight
     for region, weight in by_region.items():
         if weight <= 0:
-            problems.append(
-                f"region_mappings: every site of region {region!r} has weight 0. Give at least one a weight above 0"
+            yield (
+                ("region_mappings",),
+                (
+                    f"region_mappings: every site of region {region!r} has weight 0. "
+                    "Give at least one a weight above 0"
+                ),
             )
-    return problems
+    weights = [m.weight for m in config.region_mappings if m.weight > 0]
+    if weights and min(weights) * MAX_WEIGHT_RATIO < max(weights):
+        yield (
+            ("region_mappings",),
+            (
+                f"region_mappings: weights span {min(weights):g} to {max(weights):g}, a ratio of at most "
+                f"{MAX_WEIGHT_RATIO:g} is allowed. Give all weights in one unit, or 0 to leave a site out"
+            ),
+        )
 
 
-def _repeated(keys: Sequence[Any]) -> list[Any]:  # Any: whatever identifies a row
-    seen: set[Any] = set()
-    return [k for k in keys if k in seen or seen.add(k)]  # type: ignore[func-returns-value]
+def _repeats(keys: Sequence[Hashable]) -> list[int]:
+    """Return the positions of keys that stood before."""
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    return [i for i, key in enumerate(keys) if first[key] != i]

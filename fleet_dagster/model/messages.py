@@ -36,6 +36,7 @@ _TYPES = {
     "date_from_datetime_parsing": "a date such as 2026-01-31",
     "date_from_datetime_inexact": "a date such as 2026-01-31",
 }
+_LONGEST = 80
 _BOUNDS = {
     "greater_than": ("gt", "above", "Raise it"),
     "greater_than_equal": ("ge", "at least", "Raise it"),
@@ -89,11 +90,15 @@ def _words(error: ErrorDetails, model: type[BaseModel]) -> str:
 def _unknown_field(loc: Place, model: type[BaseModel]) -> str:
     known = sorted(_model_at(loc[:-1], model).model_fields)
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    advice = f"Did you mean {near[0]!r}?" if near else f"Remove it, or use one of {', '.join(known)}"
+    advice = (
+        f"Did you mean {near[0]!r}?" if near else f"Remove it, or use one of {', '.join(known)}"
+    )
     return f"is not a known field. {advice}"
 
 
-def _length(kind: str, context: Mapping[str, Any]) -> str:  # Any: limits and counts of several types
+def _length(
+    kind: str, context: Mapping[str, Any]
+) -> str:  # Any: limits and counts of several types
     if kind == "too_long":
         fix = "Remove the rest"
         return f"found {context['actual_length']}, expected at most {context['max_length']}. {fix}"
@@ -116,7 +121,7 @@ def _expected(error: ErrorDetails) -> str:
 
 def _shown(found: object) -> str:
     text = repr(found)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _model_at(place: Place, model: type[BaseModel]) -> type[BaseModel]:

@@ -1,10 +1,34 @@
 """How a source's columns become snapshots: names, units, time zone and defaults (`source:` in a fleet's YAML)."""
 
+import codecs
+import zoneinfo
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fleet_dagster.model.profiles import Frozen
+
+
+def known_zone(name: str) -> str:
+    """Return the name of an IANA time zone as it is; refuse any other."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"found {name!r}, expected an IANA time zone. Use a name such as 'UTC' or 'Europe/Berlin'"
+        raise ValueError(msg) from error
+    return name
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except (LookupError, ValueError) as error:
+        msg = f"found {name!r}, expected an encoding. Use a name such as 'utf-8' or 'latin-1'"
+        raise ValueError(msg) from error
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(known_zone)]
 
 
 class KpiColumn(Frozen):
@@ -42,13 +66,13 @@ class SourceMapping(Frozen):
     """Column that tells when each snapshot was first received (replays); None means the moment of import."""
     kpis: dict[str, KpiColumn] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
-    timezone: str = "UTC"
+    timezone: ZoneName = "UTC"
     """Zone of stamps that carry no offset, as an IANA name."""
     time_format: Literal["iso8601", "unix_s", "unix_ms"] = "iso8601"
     status_values: dict[str, Annotated[int, Field(ge=0, le=3)]] = Field(default_factory=dict)
     """Source words for status, e.g. {RUN: 0, TRIP: 2}; numbers 0..3 and our own names are always understood."""
-    encoding: str = "utf-8"
-    delimiter: str = ","
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     decimal: Literal[".", ","] = "."
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Read a fleet's YAML file, and say on which line a problem stands."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.messages import Place, problems_in
 
+MAX_VALUES = 100_000
+"""Values in one file: far above 1,000 sites with all they can say."""
+MAX_DEPTH = 16
+"""Levels of nesting: more than twice what a configuration has."""
 
 
 def load_config(path: Path) -> FleetConfig:
@@ -42,9 +47,11 @@ def load_config(path: Path) -> FleetConfig:
 def parse_config(text: str, *, source: str) -> FleetConfig:
     """Validate the YAML `text` of one fleet; `source` names it in errors."""
     try:
+        lines = _lines(source, yaml.compose(text, Loader=yaml.SafeLoader))
         content = yaml.safe_load(text)
-        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(source, [f"is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(content, dict):
         raise ConfigError(
@@ -63,15 +70,35 @@ def validate_config(
         raise ConfigError(source, problems_in(error.errors(), FleetConfig, lines or {})) from error
 
 
-def _lines(node: yaml.Node | None, path: Place = ()) -> dict[Place, int]:
-    if node is None:
-        return {}
-    lines = {path: node.start_mark.line + 1}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            lines |= _lines(value, (*path, str(key.value)))
-            lines[(*path, str(key.value))] = key.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            lines |= _lines(value, (*path, i))
+def _lines(source: str, top: yaml.Node | None) -> dict[Place, int]:
+    """Return the line of every value; refuses repeated keys and aliases that unfold without end."""
+    lines: dict[Place, int] = {}
+    waiting: list[tuple[Place, yaml.Node]] = [] if top is None else [((), top)]
+    while waiting:
+        path, node = waiting.pop()
+        lines.setdefault(path, node.start_mark.line + 1)
+        children = _children(node)
+        names = [name for name, _, _ in children]
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            problem = (
+                f"line {lines[path]}: key {twice[0]!r} appears more than once. Keep one of them"
+            )
+            raise ConfigError(source, [problem])
+        for step, line, child in children:
+            lines[(*path, step)] = line
+            waiting.append(((*path, step), child))
+        if len(lines) > MAX_VALUES or len(path) > MAX_DEPTH:
+            problem = (
+                f"holds more than {MAX_VALUES} values, or {MAX_DEPTH} levels. Write out its aliases"
+            )
+            raise ConfigError(source, [problem])
     return lines
+
+
+def _children(node: yaml.Node) -> list[tuple[str | int, int, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        return [(str(k.value), k.start_mark.line + 1, v) for k, v in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return [(i, v.start_mark.line + 1, v) for i, v in enumerate(node.value)]
+    return []

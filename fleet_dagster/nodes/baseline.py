@@ -34,11 +34,15 @@ def as_of(fleet: Fleet, training_day: int) -> Fleet:
     return Fleet(fleet.config, (version,), sites)
 
 
-def eligible(telemetry: pd.DataFrame, training_day: int) -> pd.DataFrame:
-    """Return the snapshots that a training day may learn from: received in time, or imported as history."""
-    in_time = frames.microseconds(telemetry["received_at"]) < training_day - RECEIPT_MARGIN
-    known: pd.DataFrame = telemetry[in_time | telemetry["historical"].to_numpy(np.bool_)]
-    return known
+def cutoff(training_day: int) -> int:
+    """Return the instant before which a snapshot must have been received to be learnt from [us]."""
+    return training_day - RECEIPT_MARGIN
+
+
+def is_eligible(telemetry: pd.DataFrame, received_before: int) -> NDArray[np.bool_]:
+    """Tell which snapshots may be learnt from: received in time, or imported as history."""
+    in_time = frames.microseconds(telemetry["received_at"]) < received_before
+    return np.asarray(in_time | telemetry["historical"].to_numpy(np.bool_))
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def _assign(fleet: Fleet, run: SettingsRun, piece: Span) -> pd.DataFrame:
             "weight": every_hour([m.weight if m else 1.0 for m in found], np.float64),
             "critical": every_hour([bool(m and m.critical) for m in found], np.bool_),
             "is_mapped": every_hour([m is not None for m in found], np.bool_),
-            "config_version": frames.names(np.zeros(site.size, dtype=np.int64), [run.version.version]),
+            "config_version": frames.names(
+                np.zeros(site.size, dtype=np.int64), [run.version.version]
+            ),
         },
     )
