@@ -9,7 +9,7 @@ import pandas as pd
 from fleet_dagster.core.sampling import sample_hours, training_day_in_force, training_span
 from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.frames import columns as frames
-from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.fleet import Fleet, Site
 from fleet_dagster.model.lookbacks import persistence_lookback
 from fleet_dagster.model.tables import BASELINE
 from fleet_dagster.nodes import baseline as node
@@ -20,17 +20,31 @@ ReadTelemetry = Callable[[Span], pd.DataFrame]
 """Returns the landed snapshots of a span."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReducedHour:
+    """One hour reduced from the snapshots received before a cutoff; any cutoff after `last_used` up to `first_unused` gives the same."""
+
+    sample: node.HourSample | None
+    last_used: int
+    first_unused: int
+
+    def serves(self, cutoff: int) -> bool:
+        """Tell whether another cutoff takes the same snapshots."""
+        return self.last_used < cutoff <= self.first_unused
+
+
 @dataclass(slots=True)
 class Samples:
-    """Hours reduced for one training day that serve the next: the same settings, the same landed telemetry."""
+    """Hours reduced for one training day that serve the next: same settings, sites and landed telemetry."""
 
-    key: tuple[str, int] = ("", -1)
-    hours: dict[int, tuple[node.HourSample | None, int]] = field(default_factory=dict)
+    key: tuple[str, tuple[Site, ...], int] = ("", (), -1)
+    hours: dict[int, "ReducedHour"] = field(default_factory=dict)
 
-    def start(self, version: str, landing: int) -> None:
-        """Forget everything if the settings or the landed telemetry are not those of before."""
-        if self.key != (version, landing):
-            self.key, self.hours = (version, landing), {}
+    def start(self, fleet: Fleet, landing: int) -> None:
+        """Forget everything if the settings, the sites or the landed telemetry are not those of before."""
+        key = (fleet.versions[0].version, fleet.sites, landing)
+        if self.key != key:
+            self.key, self.hours = key, {}
 
 
 def training_days_of(fleet: Fleet, span: Span) -> list[int]:
@@ -54,7 +68,7 @@ def train(
 ) -> pd.DataFrame:
     """Train the baseline of one training day, as of that day; without rows where nothing was landed for it."""
     then = node.as_of(fleet, training_day)
-    samples.start(then.versions[0].version, landing)
+    samples.start(then, landing)
     known = training_span(training_day)
     span = Span(max(known.start, min(floor_to(fleet.start, DAY), known.end)), known.end)
     assignment = region_mapper(then, Span(training_day, training_day + fleet.interval))
@@ -67,27 +81,23 @@ def train(
 def _hours(
     then: Fleet, read: ReadTelemetry, training_day: int, span: Span, samples: Samples
 ) -> Iterator[node.HourSample]:
-    chosen = sample_hours(then.name, span)
-    kept = {hour.start: samples.hours[hour.start] for hour in chosen if hour.start in samples.hours}
-    samples.hours = kept
+    chosen, cutoff = sample_hours(then.name, span), node.cutoff(training_day)
+    samples.hours = {h.start: samples.hours[h.start] for h in chosen if h.start in samples.hours}
     for hour in chosen:
-        sample, receipt = kept.get(hour.start, (None, node.LAST_RECEIPT))
-        if receipt >= training_day - node.RECEIPT_MARGIN:
-            sample, receipt = _reduce(then, read(hour), training_day, hour)
-        if receipt < training_day - node.RECEIPT_MARGIN:
-            kept[hour.start] = (sample, receipt)
-        if sample is not None:
-            yield sample
+        reduced = samples.hours.get(hour.start)
+        if reduced is None or not reduced.serves(cutoff):
+            reduced = samples.hours[hour.start] = _reduce(then, read(hour), cutoff, hour)
+        if reduced.sample is not None:
+            yield reduced.sample
 
 
-def _reduce(
-    then: Fleet, telemetry: pd.DataFrame, training_day: int, hour: Span
-) -> tuple[node.HourSample | None, int]:
-    """Reduce one hour; also tells when the last of its snapshots was received, history aside [us]."""
-    recent = frames.microseconds(telemetry["received_at"])[~telemetry["historical"].to_numpy(np.bool_)]
-    receipt = int(recent.max(initial=0))
-    eligible = node.eligible(telemetry, training_day)
-    if eligible.empty:
-        return None, receipt
-    rows = site_ingest(then, eligible, region_mapper(then, hour), hour).site_kpi
-    return node.sample_hour(then, rows, hour), receipt
+def _reduce(then: Fleet, telemetry: pd.DataFrame, cutoff: int, hour: Span) -> ReducedHour:
+    is_used = node.is_eligible(telemetry, cutoff)
+    received = frames.microseconds(telemetry["received_at"])
+    recent = ~telemetry["historical"].to_numpy(np.bool_)
+    last_used = int(received[is_used & recent].max(initial=0))
+    first_unused = int(received[~is_used].min(initial=node.LAST_RECEIPT))
+    if not is_used.any():
+        return ReducedHour(None, last_used, first_unused)
+    rows = site_ingest(then, telemetry[is_used], region_mapper(then, hour), hour).site_kpi
+    return ReducedHour(node.sample_hour(then, rows, hour), last_used, first_unused)

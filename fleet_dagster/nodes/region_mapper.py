@@ -1,5 +1,6 @@
 """`region_mapper`: which region each site belongs to, as of each window."""
 
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import RegionMapping
 from fleet_dagster.model.fleet import BEGINNING, Fleet, SettingsRun
 from fleet_dagster.model.tables import SITE_ASSIGNMENT, UNMAPPED
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def region_mapper(fleet: Fleet, span: Span) -> pd.DataFrame:
@@ -36,9 +39,9 @@ def mappings_as_of(mappings: tuple[RegionMapping, ...], instant: int) -> dict[st
 
 def valid_from(mapping: RegionMapping) -> int:
     """Return the start of a mapping's validity [us]."""
-    return (
-        BEGINNING if mapping.valid_from is None else int(mapping.valid_from.timestamp() * 1_000_000)
-    )
+    if mapping.valid_from is None:
+        return BEGINNING
+    return (mapping.valid_from - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def _segments(fleet: Fleet, whole: Span) -> Iterator[tuple[SettingsRun, Span]]:
