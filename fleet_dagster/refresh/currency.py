@@ -8,7 +8,7 @@ from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
 from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_RANKING, Table
-from fleet_dagster.nodes.baseline import RECEIPT_MARGIN
+from fleet_dagster.nodes.baseline import cutoff
 from fleet_dagster.storage.history import Covered, History, Reads
 
 TRAINING_REACH = 29 * DAY
@@ -42,7 +42,7 @@ class Currency:
             return Reads(nothing=True)
         if table is BASELINE:
             return Reads(
-                since=TRAINING_REACH, until=2 * DAY, received_before=span.start - RECEIPT_MARGIN
+                since=TRAINING_REACH, until=2 * DAY, received_before=cutoff(span.start)
             )
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
         return Reads(
