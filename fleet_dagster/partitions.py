@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to
+from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.model.config import FleetConfig
 
 Partitions = dg.TimeWindowPartitionsDefinition
@@ -16,8 +16,12 @@ def partitions_of(config: FleetConfig) -> Partitions:
     """Return the fleet's partitions; the current one exists, so that live windows have a home."""
     if config.partition == "hourly":
         start = config.start_date.strftime(HOUR_FORMAT)
-        return dg.HourlyPartitionsDefinition(start_date=start, end_offset=1, timezone=config.timezone)
-    return dg.DailyPartitionsDefinition(start_date=config.start_date.isoformat(), end_offset=1, timezone=config.timezone)
+        return dg.HourlyPartitionsDefinition(
+            start_date=start, end_offset=1, timezone=config.timezone
+        )
+    return dg.DailyPartitionsDefinition(
+        start_date=config.start_date.isoformat(), end_offset=1, timezone=config.timezone
+    )
 
 
 def span_of(partitions: Partitions, key: str) -> Span:
@@ -35,7 +39,7 @@ def keys_touching(partitions: Partitions, span: Span, *, now: int) -> Sequence[s
     """Return the keys of the partitions that a span touches, those that exist at `now`."""
     at = instant(now)
     keys = partitions.get_partition_keys_in_time_window(
-        dg.TimeWindow(instant(span.start - (DAY if span.start % HOUR else 0)), instant(span.end))
+        dg.TimeWindow(instant(span.start - 2 * DAY), instant(span.end))
     )
     known = set(partitions.get_partition_keys(current_time=at))
     return [k for k in keys if k in known and span_of(partitions, k).overlaps(span)]

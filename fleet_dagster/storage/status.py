@@ -235,7 +235,7 @@ def _optional(us: int | None) -> dt.datetime | None:
 
 
 def _us(stamp: Any) -> int:  # Any: pandas' time stamp
-    return int(pd.Timestamp(stamp).as_unit("us").value)
+    return int(pd.Timestamp(stamp).value) // 1000
 
 
 def _all_us(column: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":

@@ -1,0 +1,77 @@
+"""`fleet export`: a table's rows as a file for other programs."""
+
+from pathlib import Path
+
+import click
+import pyarrow as pa
+
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.simulation_file import FileKind, table_writer
+from fleet_dagster.cli.spans import from_option, span_between, to_option
+from fleet_dagster.cli.terminal import note, progress_bar
+from fleet_dagster.core.windows import Span
+from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
+from fleet_dagster.storage.status import with_history
+from fleet_dagster.storage.store import Store
+
+_EXPORTED = {**TABLES, **{superseded(t).name: superseded(t) for t in derived_tables()}}
+_KINDS: dict[str, FileKind] = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl"}
+
+
+@click.command()
+@click.argument("fleet")
+@click.argument("table", type=click.Choice(sorted(_EXPORTED)), metavar="TABLE")
+@from_option
+@to_option
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write: .csv, .parquet or .jsonl.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@installation_options
+@click.pass_obj
+def export(place: Place, fleet: str, table: str, start: str, end: str, *, out: Path, force: bool) -> None:
+    """Write a table's rows to a CSV or Parquet file.
+
+    Rows are those of the windows that start within the span, in order of the table's key. `fleet_kpi` comes with each
+    window's state (provisional, final, restated) and revision. Exit code 1 when there are no rows.
+    """
+    kind = _KINDS.get(out.suffix.lower())
+    if kind is None:
+        message = f"{out.name!r} ends in {out.suffix or 'nothing'}, expected {', '.join(_KINDS)}."
+        raise click.BadParameter(message, param_hint="--out")
+    if out.exists() and not force:
+        message = f"{out} exists. Choose another file, or add --force."
+        raise click.BadParameter(message, param_hint="--out")
+    installation = place.installation()
+    config = installation.config(fleet)
+    span, store, n_rows = span_between(config, start, end), installation.store(), 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar(f"exporting {table}") as bar, table_writer(out, kind) as write:
+        for day in span.days():
+            rows = _rows(store, _EXPORTED[table], fleet, day)
+            if rows.num_rows:
+                write(rows)
+            n_rows += rows.num_rows
+            bar.update(day.end - span.start, span.end - span.start)
+    if not n_rows:
+        out.unlink(missing_ok=True)
+        note(f"{table} of fleet {fleet} has no rows from {start} to {end}. Compute them: fleet run {fleet} --from {start} --to {end}")
+        raise SystemExit(1)
+    note(f"Wrote {n_rows:,} rows of {table} to {out}.")
+
+
+def _rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:
+    column = "timestamp" if table is SITE_TELEMETRY else "window_start"
+    rows = store.lake.read(table, fleet, day, time_column=column)
+    keys = [column, *(k for k in table.key if k not in ("fleet", column))]
+    plain = rows.cast(pa.schema([_plain_field(f) for f in rows.schema]))
+    plain = plain.sort_by([(k, "ascending") for k in keys])
+    if table is not FLEET_KPI or not plain.num_rows:
+        return plain
+    history = with_history(store, table, fleet, plain.select(["window_start", "window_end"]).to_pandas())
+    for name in ("state", "revision"):
+        plain = plain.append_column(name, pa.Array.from_pandas(history[name]))
+    return plain
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return pa.field(field.name, kind, field.nullable)

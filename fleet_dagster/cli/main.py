@@ -1,0 +1,74 @@
+"""`fleet`: the list of commands, and how they are found, fail and end. No command is imported before it is called."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.model.errors import FleetError, LeaseError, StorageError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("setup:init", "Write a new fleet's file, ready to edit."),
+    "validate": ("setup:validate", "Check fleet files; every problem is named with its line."),
+    "config": ("setup:config", "Show what a fleet's file may say."),
+    "simulate": ("land:simulate", "Make demo telemetry with planted faults, and the truth about them."),
+    "import": ("land:import_", "Land telemetry from CSV, JSON Lines or Parquet files."),
+    "run": ("run:run", "Compute a fleet's windows through Dagster, and wait."),
+    "up": ("up:up", "Start the dashboard and the pipeline, with a demo fleet if there is none."),
+    "status": ("status:status", "Show how healthy a fleet is, and how fresh that is."),
+    "export": ("export:export", "Write a table's rows to a CSV or Parquet file."),
+    "doctor": ("doctor:doctor", "Check the installation, and say what to do."),
+}
+"""Each command's home and one line about it; a test keeps the lines equal to the commands' own."""
+
+EXIT_NO, EXIT_WRONG_USE = 1, 2
+
+
+class Refusal(click.ClickException):
+    """An error on purpose, shown as it is."""
+
+    def __init__(self, error: FleetError) -> None:
+        super().__init__(str(error))
+        self.exit_code = EXIT_NO if isinstance(error, StorageError | LeaseError) else EXIT_WRONG_USE
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and loads one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order of a first day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(f"fleet_dagster.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: click's signature
+        """Run a command; an error on purpose is one message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            raise Refusal(error) from error
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fleet-dagster", prog_name="fleet")
+@installation_options
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """How healthy is the fleet, which site is the odd one out, and how sure is that?
+
+    Exit codes: 0 fine, 1 the answer is no, 2 wrong use or bad input.
+    """
+    ctx.ensure_object(Place)

@@ -1,0 +1,57 @@
+"""`fleet run`: a fleet's windows computed through Dagster, in this process."""
+
+import click
+
+from fleet_dagster.cli.backfill import BackfillReport, backfill, partitions_between
+from fleet_dagster.cli.dagster_home import dagster_instance
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.spans import from_option, span_between, to_option
+from fleet_dagster.cli.terminal import json_option, note, print_json, progress_bar
+from fleet_dagster.storage.clock import now_us
+
+
+@click.command()
+@click.argument("fleet")
+@from_option
+@to_option
+@click.option("--recompute", is_flag=True, help="Compute windows even where they are proven current.")
+@json_option
+@installation_options
+@click.pass_obj
+def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_json: bool) -> None:
+    """Compute a fleet's windows through Dagster, and wait.
+
+    The partitions that the span touches are materialized in runs of up to ten days; the runs are in the UI. Windows that
+    are current are left alone. Exit code 1 when a run fails, with the step and its message.
+    """
+    installation = place.installation()
+    config = installation.config(fleet)
+    keys = partitions_between(config, span_between(config, start, end), now=now_us())
+    installation.store().registry.apply(config, source=fleet)
+    n_done, last = 0, ""
+    try:
+        with dagster_instance(installation) as instance, progress_bar(f"computing {fleet}") as bar:
+
+            def show(done: int, total: int, key: str) -> None:
+                nonlocal n_done, last
+                n_done, last = done, key
+                bar.update(done, total)
+
+            report = backfill(installation, instance, config, keys, recompute=recompute, progress=show)
+    except KeyboardInterrupt:
+        through = f", through {last}" if last else ""
+        note(f"Interrupted: {n_done} of {len(keys)} partitions are done{through}. Run the same command again to go on.")
+        raise SystemExit(130) from None
+    if as_json:
+        print_json(report)
+    _conclude(fleet, report, is_quiet=as_json)
+
+
+def _conclude(fleet: str, report: BackfillReport, *, is_quiet: bool) -> None:
+    if report.failure is not None:
+        note(f"Run {report.failure.run_id} failed in {report.failure.step}: {report.failure.message}")
+        note(f"{report.n_done} of {len(report.partitions)} partitions are done.")
+        raise SystemExit(1)
+    if not is_quiet:
+        what = f"{report.rows_written:,} rows written" if report.rows_written else "everything was current"
+        click.echo(f"{report.n_done} partitions done, {what}. See: fleet status {fleet}")

@@ -1,0 +1,162 @@
+"""Simulated telemetry landed as if it had just arrived: by `fleet simulate --land`, and for the demo fleet of `fleet up`."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from fleet_dagster.core.windows import HOUR, SECOND, Span, floor_to
+from fleet_dagster.ingest.simulator import (
+    KINDS,
+    Kind,
+    Scenario,
+    Simulated,
+    demo_config,
+    demo_scenario,
+    simulate,
+)
+from fleet_dagster.ingest.simulator.plants import MODELS
+from fleet_dagster.ingest.snapshots import landed_table
+from fleet_dagster.ingest.zones import utc_text
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.source import SourceMapping
+from fleet_dagster.storage.control.schema import landing_batches
+from fleet_dagster.storage.store import Store
+
+DEMO_SITES, DEMO_REGIONS, DEMO_SEED = 24, 4, 7
+DEMO_KIND: Kind = "thermoelectric"
+DEMO_NAME = "demo"
+DEMO_DAYS = 6
+_REACH = 26 * HOUR
+"""How late a simulated snapshot may be and still be fed; later ones never arrive."""
+_FEED = 30 * SECOND
+"""Feeds end at multiples of this."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Which fleet is fed by the simulator; kept in the installation's `demo.json`."""
+
+    fleet: str = DEMO_NAME
+    seed: int = DEMO_SEED
+    kind: Kind = DEMO_KIND
+
+    @classmethod
+    def read(cls, path: Path) -> "Demo | None":
+        """Return the demo that the marker names; None where there is no marker."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def write(self, path: Path) -> None:
+        """Write the marker."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+
+
+def demo_content(start_date: str) -> dict[str, object]:
+    """Return the content of the demo fleet's file."""
+    return demo_config(
+        DEMO_NAME, DEMO_KIND, n_sites=DEMO_SITES, n_regions=DEMO_REGIONS, start_date=start_date
+    )
+
+
+def scenario_of(
+    config: FleetConfig, *, seed: int, kind: Kind | None = None, has_faults: bool = True
+) -> Scenario:
+    """Return the scenario that suits a fleet: its own sites and regions, and the kind that knows most of its KPIs."""
+    sites = {m.site_id: m.region_id for m in config.region_mappings}
+    n_sites, n_regions = len(sites) or 6, len(set(sites.values())) or 2
+    chosen = kind or likely_kind(config)
+    if not has_faults:
+        return Scenario(seed=seed, kind=chosen, n_sites=n_sites, n_regions=n_regions)
+    return demo_scenario(chosen, n_sites=n_sites, n_regions=n_regions, seed=seed)
+
+
+def likely_kind(config: FleetConfig) -> Kind:
+    """Return the kind of sites that most of the fleet's KPIs belong to."""
+    names = set(config.kpi_names)
+    return max(KINDS, key=lambda kind: len(names & {m.name for m in MODELS[kind]}))
+
+
+def land_simulated(
+    store: Store, config: FleetConfig, simulated: Simulated, *, scenario: Scenario, span: Span
+) -> int:
+    """Land one simulated span, at most once; returns the rows landed now."""
+    name = f"{config.name}\n{scenario!r}\n{config.kpis!r}\n{span.start}\n{span.end}"
+    key = hashlib.sha256(name.encode()).hexdigest()
+    if store.landing.find(f"sim:{key}") is not None:
+        return 0
+    return _land(store, config, simulated.telemetry, batch_id=f"sim-{key[:16]}", key=f"sim:{key}")
+
+
+def feed(
+    store: Store,
+    config: FleetConfig,
+    demo: Demo,
+    until: int,
+    *,
+    progress: Progress = lambda _done, _total: None,
+) -> int:
+    """Land what the simulated sites have sent since the last feed, late snapshots when they arrive; returns the rows."""
+    scenario = scenario_of(config, seed=demo.seed, kind=demo.kind)
+    fed = fed_until(store, config, demo)
+    due = Span(fed, max(fed, floor_to(until, _FEED)))
+    n_rows = 0
+    for part in due.days():
+        sent = _arrivals(config, scenario, part)
+        ident = f"demo-{demo.seed}-{part.end:020d}"
+        n_rows += _land(store, config, sent, batch_id=ident, key=f"{config.name}:{ident}")
+        progress(part.end - due.start, due.end - due.start)
+    return n_rows
+
+
+def fed_until(store: Store, config: FleetConfig, demo: Demo) -> int:
+    """Return the instant up to which the demo fleet was fed: the start of its history before the first feed. [us]"""
+    prefix = f"demo-{demo.seed}-"
+    query = sa.select(sa.func.max(landing_batches.c.batch_id)).where(
+        landing_batches.c.fleet == config.name, landing_batches.c.batch_id.startswith(prefix)
+    )
+    with store.control.reading() as tx:
+        newest = tx.execute(query).scalar()
+    if newest is not None:
+        return int(str(newest).removeprefix(prefix))
+    return Fleet.of(config).start
+
+
+def _arrivals(config: FleetConfig, scenario: Scenario, received: Span) -> pa.Table:
+    """Return the snapshots received within a span, whenever they were taken."""
+    start = max(Fleet.of(config).start, received.start - _REACH)
+    rows = simulate(config, scenario, start, max(start, received.end)).telemetry
+    stamps = pc.utf8_slice_codeunits(rows.column("received_at"), 0, 19)
+    low, high = (utc_text(us)[:19] for us in (received.start, received.end))
+    return rows.filter(pc.and_(pc.greater_equal(stamps, low), pc.less(stamps, high)))
+
+
+def _land(
+    store: Store, config: FleetConfig, rows: pa.Table, *, batch_id: str, key: str
+) -> int:
+    as_simulated = config.model_copy(update={"source": SourceMapping(received_at="received_at")})
+    store.registry.apply(config, source="simulator")
+    judged = landed_table(
+        as_simulated,
+        rows,
+        batch_id=batch_id,
+        received_at_us=0,
+        historical=False,
+        admit=lambda seen: store.registry.admit(config, seen),
+    )
+    batch = store.landing.append(
+        config.name,
+        judged,
+        batch_id=batch_id,
+        idempotency_key=key,
+        source="simulator",
+        historical=False,
+    )
+    return batch.n_rows if batch.is_new else 0

@@ -1,0 +1,126 @@
+"""`fleet status`: how healthy a fleet is, and how fresh that is."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.spans import read_instant
+from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
+from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.status import FleetStatus, fleet_status
+
+_COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
+_OUTLIERS_SHOWN = 10
+_HEALTHY, _DEGRADED = 0.8, 0.5
+
+
+@click.command()
+@click.argument("fleet", required=False)
+@click.option("--at", metavar="INSTANT", help="Show the window that holds this instant. [default: the newest]")
+@click.option(
+    "--window",
+    type=click.Choice(["latest", "settled"]),
+    default="latest",
+    show_default=True,
+    help="The newest window, or the newest that only late telemetry can still change.",
+)
+@json_option
+@installation_options
+@click.pass_obj
+def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_json: bool) -> None:
+    """Show how healthy a fleet is, and how fresh that is.
+
+    Without FLEET, all fleets are shown. Exit code 1 when no window of any of them has been computed.
+    """
+    installation = place.installation()
+    configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
+    store, found = installation.store(), []
+    for name, config in configs.items():
+        instant = read_instant(config, at, name="--at") if at else None
+        found.append((name, fleet_status(store, name, at=instant, settled=window == "settled")))
+    shown = [one for _, one in found if one is not None]
+    if as_json:
+        print_json(shown if fleet is None else (shown or [None])[0])
+    for name, one in found:
+        if one is None:
+            note(f"Fleet {name}: no window has been computed yet. Land telemetry (fleet import, fleet simulate --land), then: fleet run {name}")
+        elif not as_json:
+            _show(console(), one)
+    if not configs:
+        note(_no_fleet(installation))
+    if not shown:
+        raise SystemExit(1)
+
+
+def _show(screen: Console, now: FleetStatus) -> None:
+    parts = "  ".join(f"{name} {share:.3f}" for name, share in now.parts.items())
+    sites = ", ".join(f"{n} {name}" for name, n in now.sites.items() if n) or "no sites"
+    screen.print(f"[bold]{now.fleet}[/bold]  {utc(now.window_start)}, {now.state}, revision {now.revision}")
+    screen.print(f"  health    {_coloured(now.health, f'{now.health:.4f}')}  = {parts}")
+    screen.print(f"  sites     {sites} (of {now.total_sites}; {now.unmapped} unmapped)")
+    screen.print(f"  coverage  {now.coverage:.1%} of the weight reports; site health {_range(now)}")
+    screen.print(_regions(now))
+    _show_outliers(screen, now)
+    _show_freshness(screen, now)
+
+
+def _regions(now: FleetStatus) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  region")
+    for name in ("health", "band", "coverage"):
+        table.add_column(name, justify="left" if name == "band" else "right")
+    table.add_column("on/deg/flt/off", justify="right")
+    table.add_column("worst site")
+    for region in now.regions:
+        table.add_row(
+            f"  {region.region_id}",
+            f"{region.health:.4f}",
+            f"[{_COLOURS[region.band]}]{region.band}[/]",
+            f"{region.coverage:.0%}",
+            "/".join(str(n) for n in region.sites.values()),
+            region.worst_site_id or "-",
+        )
+    return table
+
+
+def _show_outliers(screen: Console, now: FleetStatus) -> None:
+    if not now.persistent_outliers:
+        screen.print("  outliers  none that persists (3 of 5 windows)")
+    for i, site in enumerate(now.persistent_outliers[:_OUTLIERS_SHOWN]):
+        lead = "  outliers  " if i == 0 else " " * 12
+        z = _signed(site.modified_z_region), _signed(site.modified_z_fleet)
+        screen.print(f"{lead}{site.site_id} in {site.region_id}: score {site.score:.3f}, rank {site.rank_in_fleet}, z {z[0]} region, {z[1]} fleet")
+    hidden = len(now.persistent_outliers) - _OUTLIERS_SHOWN
+    if hidden > 0:
+        screen.print(f"{'':12}and {hidden} more")
+
+
+def _show_freshness(screen: Console, now: FleetStatus) -> None:
+    screen.print(f"  fresh     newest window ends {utc(now.newest_window_end)}")
+    screen.print(f"            newest telemetry   {utc(now.newest_telemetry)}")
+    screen.print(f"            settled through    {utc(now.settled_through)}")
+    counts = ", ".join(f"{problem} {n:,}" for problem, n in now.quarantined_last_day.items())
+    screen.print(f"  quarantine, last day: {counts or 'nothing'}")
+    if now.coverage == 0 and now.newest_telemetry is not None and now.newest_telemetry < now.window_start:
+        stamp = now.newest_telemetry.isoformat().replace("+00:00", "Z")
+        screen.print(f"  No site reports in this window. The last that any did: fleet status {now.fleet} --at {stamp}")
+
+
+def _range(now: FleetStatus) -> str:
+    if now.health_min is None or now.health_max is None:
+        return "unknown"
+    return f"{now.health_min:.3f} to {now.health_max:.3f}"
+
+
+def _coloured(health: float, text: str) -> str:
+    band = "healthy" if health >= _HEALTHY else "degraded" if health >= _DEGRADED else "critical"
+    return f"[{_COLOURS[band]}]{text} {band}[/]"
+
+
+def _signed(z: float | None) -> str:
+    return "-" if z is None else f"{z:+.1f}"
+
+
+def _no_fleet(installation: Installation) -> str:
+    return f"No fleet is defined in {installation.fleets_folder}. Make one with `fleet init NAME`, or a demo with `fleet up`."
