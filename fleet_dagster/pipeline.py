@@ -6,7 +6,7 @@ line) is made of, so that all of them give the same rows.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from fleet_dagster.frames import columns as frames
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError
-from fleet_dagster.model.fleet import BEGINNING, Fleet
+from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
@@ -77,8 +77,8 @@ def evaluate(
         )
         config = FleetConfig.model_validate({**config.model_dump(), "region_mappings": given})
     span = Span(_instant(start), _instant(end)).to_whole(config.interval_s * SECOND)
-    landed, strangers = _land(config, telemetry)
-    fleet = _registered(Fleet.of(config, strangers), landed, strangers)
+    landed, seen = _land(config, telemetry)
+    fleet = Fleet.of(config, seen)
     read = frame_reader(landed)
     trained = baseline if baseline is not None else baselines_for(fleet, read, span)
     return evaluate_landed(fleet, read, span, trained)
@@ -159,20 +159,21 @@ def frame_reader(landed: pd.DataFrame) -> ReadTelemetry:
     return read
 
 
-def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Judge a frame of snapshots as landing would; returns it landed, and the sites that no mapping names."""
+def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Judge a frame of snapshots as landing would; returns it landed, and each admitted site's first snapshot [us]."""
     if not telemetry.columns.is_unique:
         twice = sorted(set(telemetry.columns[telemetry.columns.duplicated()]))
         raise FrameError(
             "telemetry", f"columns {twice} appear more than once", "Drop or rename the copies"
         )
     mapped = {m.site_id for m in config.region_mappings}
-    strangers: list[str] = []
+    admitted: dict[str, int] = {}
 
     def admit(seen: Sequence[tuple[str, int]]) -> set[str]:
-        room = config.profile.max_sites - len(mapped)
-        strangers.extend([site for site, _ in seen if site not in mapped][: max(room, 0)])
-        return mapped | set(strangers)
+        room = max(0, config.profile.max_sites - len(mapped))
+        strangers = {site for site, _ in [pair for pair in seen if pair[0] not in mapped][:room]}
+        admitted.update((s, first) for s, first in seen if s in mapped or s in strangers)
+        return mapped | admitted.keys()
 
     has_receipts = "received_at" in telemetry.columns
     source = (
@@ -188,7 +189,7 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, t
         historical=not has_receipts,
         admit=admit,
     )
-    return frames.telemetry_frame(judged), tuple(strangers)
+    return frames.telemetry_frame(judged), admitted
 
 
 def _last_stamp(telemetry: pd.DataFrame) -> int:
@@ -196,19 +197,6 @@ def _last_stamp(telemetry: pd.DataFrame) -> int:
         return 0
     stamps = pd.to_datetime(telemetry["timestamp"], utc=True, errors="coerce").dropna()
     return int(frames.microseconds(stamps).max()) if len(stamps) else 0
-
-
-def _registered(fleet: Fleet, landed: pd.DataFrame, strangers: tuple[str, ...]) -> Fleet:
-    """Say from when on the fleet has each site: since ever if it is mapped, else from its first usable snapshot."""
-    numbers = {site_id: i for i, site_id in enumerate(strangers)}
-    usable = landed[landed["problem"].isna()]
-    stranger = frames.codes_of(usable["site_id"], numbers)
-    first = np.full(len(strangers), np.iinfo(np.int64).max)
-    own = stranger >= 0
-    np.minimum.at(first, stranger[own], frames.microseconds(usable["timestamp"])[own])
-    active_from = {s: int(first[i] - first[i] % fleet.interval) for s, i in numbers.items()}
-    sites = (replace(s, active_from=active_from.get(s.site_id, BEGINNING)) for s in fleet.sites)
-    return replace(fleet, sites=tuple(sites))
 
 
 def _instant(given: pd.Timestamp | str) -> int:

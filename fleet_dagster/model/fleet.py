@@ -3,13 +3,19 @@
 import bisect
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest
+from fleet_dagster.model.config import (
+    FleetConfig,
+    HotSettings,
+    RegionMapping,
+    content_digest,
+)
 
 DAY = 86_400_000_000
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 BEGINNING = 0
 """The beginning of time, for settings and sites valid since ever [us]."""
 
@@ -47,6 +53,22 @@ class SettingsRun:
     version: ConfigVersion
 
 
+def valid_from(mapping: RegionMapping) -> int:
+    """Return the start of a mapping's validity [us]."""
+    if mapping.valid_from is None:
+        return BEGINNING
+    return (mapping.valid_from - EPOCH) // dt.timedelta(microseconds=1)
+
+
+def first_mapped(config: FleetConfig) -> dict[str, int]:
+    """Return the start of the first window for which a configuration maps each site, in its order of naming [us]."""
+    interval, first = config.interval_s * 1_000_000, dict[str, int]()
+    for mapping in config.region_mappings:
+        start = -(-valid_from(mapping) // interval) * interval
+        first[mapping.site_id] = min(start, first.get(mapping.site_id, start))
+    return first
+
+
 @dataclass(frozen=True)
 class Fleet:
     """Everything but telemetry that a fleet's rows depend on."""
@@ -63,11 +85,16 @@ class Fleet:
             raise ValueError(msg)
 
     @classmethod
-    def of(cls, config: FleetConfig, extra_sites: tuple[str, ...] = ()) -> "Fleet":
-        """Return the fleet that a configuration alone describes: one version, its mapped sites first."""
-        mapped = dict.fromkeys(m.site_id for m in config.region_mappings)
-        names = [*mapped, *(s for s in extra_sites if s not in mapped)]
-        sites = tuple(Site(name, i) for i, name in enumerate(names))
+    def of(cls, config: FleetConfig, seen: Mapping[str, int] | None = None) -> "Fleet":
+        """Return the fleet that a configuration alone describes: one version, its mapped sites first.
+
+        `seen` gives the first usable snapshot of sites that telemetry names, in order of registration. [us]
+        """
+        interval, first = config.interval_s * 1_000_000, first_mapped(config)
+        for name, instant in (seen or {}).items():
+            window = instant - instant % interval
+            first[name] = min(window, first.get(name, window))
+        sites = tuple(Site(name, i, start) for i, (name, start) in enumerate(first.items()))
         return cls(config, (ConfigVersion(BEGINNING, config.hot),), sites)
 
     @property

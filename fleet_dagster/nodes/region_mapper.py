@@ -1,6 +1,5 @@
 """`region_mapper`: which region each site belongs to, as of each window."""
 
-import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +10,8 @@ from numpy.typing import NDArray
 from fleet_dagster.core.windows import HOUR, Span, ceil_to
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import RegionMapping
-from fleet_dagster.model.fleet import BEGINNING, Fleet, SettingsRun
+from fleet_dagster.model.fleet import Fleet, SettingsRun, valid_from
 from fleet_dagster.model.tables import SITE_ASSIGNMENT, UNMAPPED
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def region_mapper(fleet: Fleet, span: Span) -> pd.DataFrame:
@@ -35,13 +32,6 @@ def mappings_as_of(mappings: tuple[RegionMapping, ...], instant: int) -> dict[st
         if valid_from(mapping) <= instant:
             current[mapping.site_id] = mapping
     return current
-
-
-def valid_from(mapping: RegionMapping) -> int:
-    """Return the start of a mapping's validity [us]."""
-    if mapping.valid_from is None:
-        return BEGINNING
-    return (mapping.valid_from - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def _segments(fleet: Fleet, whole: Span) -> Iterator[tuple[SettingsRun, Span]]:

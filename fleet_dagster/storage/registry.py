@@ -1,12 +1,15 @@
 """What is registered: sites in order of registration, and the versions of each fleet's hot settings."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import floor_to
+from fleet_dagster.core.windows import ceil_to, floor_to
 from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest
-from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site
+from fleet_dagster.model.errors import ConfigError
+from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, first_mapped
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import config_versions, sites
@@ -33,10 +36,13 @@ class Registry:
                 .where(config_versions.c.fleet == config.name)
                 .order_by(config_versions.c.version_no)
             ).all()
-            _register(tx, config.name, [(m.site_id, BEGINNING) for m in config.region_mappings])
-            if any(row.source_digest == source_digest for row in known):
+            if known and known[-1].source_digest == source_digest:
                 return False
+            _refuse_moved_kpis(config, source, known)
             start = BEGINNING if not known else (now_us() if valid_from is None else valid_from)
+            window = ceil_to(start, config.interval_s * 1_000_000)
+            mapped = [(site, max(first, window)) for site, first in first_mapped(config).items()]
+            _register(tx, config.name, mapped)
             tx.execute(
                 sa.insert(config_versions).values(
                     fleet=config.name,
@@ -44,6 +50,7 @@ class Registry:
                     valid_from=start,
                     digest=config.hot.digest,
                     content=config.hot.model_dump_json(),
+                    kpis=_kpi_positions(config),
                     source=source[:512],
                     source_digest=source_digest,
                     applied_at=now_us(),
@@ -93,25 +100,24 @@ class Registry:
         """
         interval = config.interval_s * 1_000_000
         with self.control.transaction() as tx:
-            known = set(
-                tx.execute(sa.select(sites.c.site_id).where(sites.c.fleet == config.name)).scalars()
+            known = _active_from(tx, config.name)
+            room = max(0, config.profile.max_sites - len(known))
+            windows = [(site, floor_to(first, interval)) for site, first in seen]
+            strangers = [(site, first) for site, first in windows if site not in known][:room]
+            _register(
+                tx, config.name, [*strangers, *((s, first) for s, first in windows if s in known)]
             )
-            room = config.profile.max_sites - len(known)
-            wanted = [
-                (site, floor_to(first, interval)) for site, first in seen if site not in known
-            ]
-            _register(tx, config.name, wanted[: max(room, 0)])
-            _advance(
-                tx,
-                config.name,
-                [(site, floor_to(first, interval)) for site, first in seen if site in known],
-            )
-        return known | {site for site, _ in wanted[: max(room, 0)]}
+        return known.keys() | {site for site, _ in strangers}
+
+
+def _active_from(tx: sa.Connection, fleet: str) -> dict[str, int]:
+    rows = tx.execute(sa.select(sites).where(sites.c.fleet == fleet))
+    return {row.site_id: int(row.active_from) for row in rows}
 
 
 def _register(tx: sa.Connection, fleet: str, wanted: Sequence[tuple[str, int]]) -> None:
-    """Register sites that are new, numbered on; a mapped site belongs to the fleet since the beginning."""
-    known = {row.site_id: row for row in tx.execute(sa.select(sites).where(sites.c.fleet == fleet))}
+    """Register new sites, numbered on; a known one belongs to the fleet from earlier on, where that is said."""
+    known = _active_from(tx, fleet)
     fresh = {site: first for site, first in wanted if site not in known}
     rows = [
         {"fleet": fleet, "site_id": site, "site_no": len(known) + i, "active_from": first}
@@ -119,14 +125,27 @@ def _register(tx: sa.Connection, fleet: str, wanted: Sequence[tuple[str, int]]) 
     ]
     if rows:
         tx.execute(sa.insert(sites), rows)
-    _advance(tx, fleet, [(site, first) for site, first in wanted if site in known])
+    for site, first in wanted:
+        if first < known.get(site, first):
+            here = (sites.c.fleet == fleet, sites.c.site_id == site)
+            tx.execute(sa.update(sites).where(*here).values(active_from=first))
 
 
-def _advance(tx: sa.Connection, fleet: str, seen: Sequence[tuple[str, int]]) -> None:
-    """Let a site belong to the fleet from earlier on, where older telemetry or a mapping says so."""
-    for site, first in seen:
-        tx.execute(
-            sa.update(sites)
-            .where(sites.c.fleet == fleet, sites.c.site_id == site, sites.c.active_from > first)
-            .values(active_from=first)
+def _kpi_positions(config: FleetConfig) -> str:
+    return json.dumps([[kpi.name, kpi.unit] for kpi in config.kpis])
+
+
+def _refuse_moved_kpis(config: FleetConfig, source: str, known: Sequence[Any]) -> None:  # Any: rows
+    """Refuse a configuration in which a KPI has another place or unit: landed readings are kept by place."""
+    if not known:
+        return
+    before = [tuple(kpi) for kpi in json.loads(known[-1].kpis)]
+    now = [(kpi.name, kpi.unit) for kpi in config.kpis]
+    moved = [old for old, new in zip(before, now, strict=False) if old != new] + before[len(now) :]
+    if moved:
+        name, unit = moved[0]
+        problem = (
+            f"kpis: {name!r} [{unit}] no longer has its place (number {before.index(moved[0])}) or unit, and landed "
+            "readings are kept by place. Put it back and append new KPIs at the end, or define a new fleet"
         )
+        raise ConfigError(source, [problem])

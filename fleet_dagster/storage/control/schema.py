@@ -37,6 +37,7 @@ config_versions = sa.Table(
     sa.Column("valid_from", BigInt, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("kpis", sa.Text, nullable=False),
     sa.Column("source", sa.String(512), nullable=False),
     sa.Column("source_digest", sa.String(64), nullable=False),
     sa.Column("applied_at", BigInt, nullable=False),

@@ -31,6 +31,7 @@ def upgrade() -> None:
         _number("valid_from"),
         _text("digest", 64),
         sa.Column("content", sa.Text, nullable=False),
+        sa.Column("kpis", sa.Text, nullable=False),
         _text("source", 512),
         _text("source_digest", 64),
         _number("applied_at"),
