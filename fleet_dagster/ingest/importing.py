@@ -75,7 +75,7 @@ def import_file(
     key, tally, n_done = import_key(config, path, historical=historical), _Tally(), 0
     for number, raw in enumerate(read_parts(path, config, rows_per_part=PART_ROWS)):
         part_key, batch_id = f"{key}:{number}", f"{key[:16]}-{number:05d}"
-        if store.landing.find(part_key) is None:
+        if store.landing.find(config.name, part_key) is None:
             rows = landed_table(
                 config,
                 raw,

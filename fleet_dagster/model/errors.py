@@ -75,6 +75,16 @@ class LeaseError(FleetError, TimeoutError):
             "or end it: the lease of a dead process is taken over at once."
         )
 
+    @classmethod
+    def lost(cls, holder: str) -> "LeaseError":
+        """Return the error of a writer whose leases another took over while it was not heard of."""
+        error = cls("", holder, 0.0)
+        error.args = (
+            f"The leases of {holder} were taken over: it had not renewed them in time. What it was about to write "
+            "was not written. Run the same again.",
+        )
+        return error
+
 
 class ExpiredError(FleetError, ValueError):
     """A window's telemetry has passed its retention, so the window is never recomputed."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fleet_dagster.core.sampling import training_day_in_force
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
 from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
@@ -21,14 +21,20 @@ class Currency:
     fleet: Fleet
     history: History
 
+    def grain(self, table: Table) -> int:
+        """Return the length of what a table is computed and compared by: its windows, or whole hours or days."""
+        return {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(table.name, self.fleet.interval)
+
     def stale(self, table: Table, span: Span) -> list[Span]:
         """Return the windows of a span that must be computed before they may be read."""
-        return self.history.stale(
+        whole = span.to_whole(self.grain(table))
+        found = self.history.stale(
             table.name,
             self.fleet.name,
-            self.pieces(table, span, landing=0),
-            reads=self._reads(table, span),
+            self.pieces(table, whole, landing=0),
+            reads=self._reads(table, whole),
         )
+        return union([part.to_whole(self.grain(table)) for part in found])
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
         """Return a span cut where its inputs change, each piece with the digest of its inputs."""
@@ -41,27 +47,24 @@ class Currency:
         if table is SITE_ASSIGNMENT:
             return Reads(nothing=True)
         if table is BASELINE:
-            return Reads(
-                since=TRAINING_REACH, until=2 * DAY, received_before=cutoff(span.start)
-            )
+            return Reads(since=TRAINING_REACH, until=2 * DAY, received_before=cutoff(span.start))
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
-        return Reads(
-            since=carry + (persistence_lookback(self.fleet) if table is SITE_RANKING else 0)
-        )
+        persistence = persistence_lookback(self.fleet) if table is SITE_RANKING else 0
+        return Reads(since=carry + persistence)
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
-        """Return the digest of all inputs but telemetry of the piece that holds `start`."""
+        """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""
         if table is not SITE_RANKING:
             return digest
-        reach = start - start % DAY - persistence_lookback(self.fleet)
-        earlier = [d for *_, d in self.fleet.pieces(max(reach, 0), start)]
-        trained = [self._baseline_digest(day) for day in (reach, start)]
+        day = floor_to(start, DAY)
+        first = next(s for s, e, _ in self.fleet.pieces(day, day + DAY) if s <= start < e)
+        reach = max(0, day - persistence_lookback(self.fleet))
+        earlier = [d for *_, d in self.fleet.pieces(reach, first)]
+        trained = [self._baseline_digest(instant) for instant in (reach, day)]
         return content_digest([digest, earlier, trained])
 
     def _baseline_digest(self, instant: int) -> str:
         day = training_day_in_force(self.fleet.start, instant)
-        return (
-            ""
-            if day is None
-            else self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))
-        )
+        if day is None:
+            return ""
+        return self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))

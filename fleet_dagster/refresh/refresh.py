@@ -7,9 +7,9 @@ from functools import cached_property
 from operator import itemgetter
 
 import pandas as pd
-import pyarrow as pa
 
 from fleet_dagster import pipeline, training
+from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, gaps, union
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
@@ -36,7 +36,7 @@ from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
-from fleet_dagster.storage.door import WriteReport
+from fleet_dagster.storage.door import Write, WriteReport
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
 
@@ -97,7 +97,6 @@ class Refresh:
         """Refresh `site_kpi`, `quarantine` and `ingest_stats`."""
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
-            self._refuse_expired(block, chunk)
             done = pipeline.ingest(
                 block.fleet,
                 block.read,
@@ -158,12 +157,22 @@ class Refresh:
         return [Outcome(BASELINE, span, computed, tuple(r for o in done for r in o.reports), wrong)]
 
     def baseline(self, training_day: int) -> list[Outcome]:
-        """Refresh the baseline of one training day."""
+        """Refresh the baseline of one training day.
+
+        One whose telemetry has expired, even in part, stands as it was stored.
+        """
+        span, reads = Span(training_day, training_day + DAY), training_span(training_day)
 
         def compute(block: _Block, _chunk: Span) -> Sequence[pd.DataFrame]:
-            return (training.train(block.fleet, block.read, training_day, self.samples, landing=block.landing),)
+            self._refuse_expired(reads)
+            trained = training.train(
+                block.fleet, block.read, training_day, self.samples, landing=block.landing
+            )
+            return (trained,)
 
-        return self._run("baseline", (BASELINE,), Span(training_day, training_day + DAY), compute)
+        if self._expired(reads) and self.store.history.covered(BASELINE.name, self.name, span):
+            return [Outcome(BASELINE, span, (), ())]
+        return self._run("baseline", (BASELINE,), span, compute)
 
     def everything(self, span: Span) -> list[Outcome]:
         """Refresh every table, in pipeline order."""
@@ -184,27 +193,16 @@ class Refresh:
         compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[Outcome]:
         self.store.registry.ensure(self.config)
+        landing = self.store.history.landing_version(self.name)
         fleet = self.store.registry.fleet(self.config)
-        currency = Currency(fleet, self.store.history)
-        wanted = (
-            [span]
-            if self.recompute
-            else union([s for t in tables for s in currency.stale(t, span)])
-        )
-        if SITE_ASSIGNMENT in tables:
-            wanted = union([s.to_whole(HOUR) for s in wanted])
-        if BASELINE in tables:
-            wanted = [span] if wanted else []
+        wanted = self._wanted(Currency(fleet, self.store.history), tables, span, landing)
         reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
         wrong: dict[str, list[str]] = {t.name: [] for t in tables}
-        for chunk in wanted if BASELINE in tables else self._chunks(fleet, wanted):
-            block = _Block.now(self.store, self.config)
-            for table, frame in zip(tables, compute(block, chunk), strict=True):
-                rows = frames.arrow_of(table, schema_of(table), self.name, frame)
-                found = violations(table, rows)
+        chunks = wanted if BASELINE in tables else self._chunks(fleet, wanted)
+        for chunk in chunks:
+            for table, report, found in self._refresh_chunk(tables, chunk, compute):
+                reports[table.name] += [report] if report else []
                 wrong[table.name] += found
-                if not found:
-                    reports[table.name].append(self._write(block, table, chunk, rows))
             self.progress(node, chunk, span)
         self.store.history.settle(self.name, [t.name for t in tables], self._settled_end())
         return [
@@ -212,14 +210,50 @@ class Refresh:
             for t in tables
         ]
 
-    def _write(self, block: "_Block", table: Table, chunk: Span, rows: pa.Table) -> WriteReport:
-        covered = block.currency.pieces(table, chunk, landing=block.landing)
-        interval = {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(
-            table.name, block.fleet.interval
-        )
-        return self.store.door.write(
-            table, self.name, chunk, rows, covered=covered, interval=interval, run_id=self.run_id
-        )
+    def _wanted(
+        self, currency: Currency, tables: Sequence[Table], span: Span, landing: int
+    ) -> list[Span]:
+        """Return what is to be computed, in whole windows; records of the rest are brought up to `landing`."""
+        whole = span.to_whole(max(currency.grain(t) for t in tables))
+        if self.recompute:
+            return [whole]
+        stale = {t.name: currency.stale(t, whole) for t in tables}
+        for name, parts in stale.items():
+            self.store.history.confirm(name, self.name, gaps(whole, parts), landing)
+        return union([part for parts in stale.values() for part in parts])
+
+    def _refresh_chunk(
+        self,
+        tables: Sequence[Table],
+        chunk: Span,
+        compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
+    ) -> list[tuple[Table, WriteReport | None, list[str]]]:
+        """Compute and write one chunk, while no other run does; what another run did meanwhile is not done again."""
+        done: list[tuple[Table, WriteReport | None, list[str]]] = []
+        with self.store.door.hold(tables, self.name, chunk) as holder:
+            block = _Block.now(self.store, self.config)
+            if not self.recompute and not any(block.currency.stale(t, chunk) for t in tables):
+                return done
+            if BASELINE not in tables:
+                self._refuse_expired(chunk)
+            # Named before anything is read: inputs that change meanwhile make the rows stale, never falsely current.
+            covered = [block.currency.pieces(t, chunk, landing=block.landing) for t in tables]
+            computed = compute(block, chunk)
+            for table, frame, pieces in zip(tables, computed, covered, strict=True):
+                rows = frames.arrow_of(table, schema_of(table), self.name, frame)
+                found = violations(table, rows)
+                write = Write(
+                    table,
+                    self.name,
+                    chunk,
+                    rows,
+                    covered=pieces,
+                    interval=block.currency.grain(table),
+                    run_id=self.run_id,
+                )
+                report = None if found else self.store.door.write(write, holder=holder)
+                done.append((table, report, found))
+        return done
 
     def _rows(
         self, block: "_Block", table: Table, span: Span, compute: Callable[[Span], pd.DataFrame]
@@ -232,7 +266,6 @@ class Refresh:
 
     def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
         def compute(part: Span) -> pd.DataFrame:
-            self._refuse_expired(block, part)
             return pipeline.ingest(
                 block.fleet,
                 block.read,
@@ -266,8 +299,11 @@ class Refresh:
                 yield Span(start, end)
                 start = end
 
-    def _refuse_expired(self, block: "_Block", span: Span) -> None:
-        gone = expired_days(self.store, self.name, span)
+    def _expired(self, span: Span) -> list[str]:
+        return expired_days(self.store, self.name, span)
+
+    def _refuse_expired(self, span: Span) -> None:
+        gone = self._expired(span)
         if gone:
             raise ExpiredError(self.name, gone, self.config.telemetry_retention_days)
 

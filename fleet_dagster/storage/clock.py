@@ -4,5 +4,5 @@ import time
 
 
 def now_us() -> int:
-    """Return the current instant. [us since 1970, UTC]"""
+    """Return the current instant, in microseconds since 1970, UTC."""
     return time.time_ns() // 1000

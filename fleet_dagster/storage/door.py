@@ -5,29 +5,27 @@ A write is an intent in the control database, at most two Delta commits that nam
 undoes it if not: nothing is lost and nothing counted twice, wherever a process was killed.
 """
 
-import json
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import DAY, Span, floor_to, gaps, union
-from fleet_dagster.model.tables import TABLES, Table, superseded
-from fleet_dagster.storage.arrow import schema_of
+from fleet_dagster.model.tables import Table, superseded
+from fleet_dagster.storage import changes
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
-from fleet_dagster.storage.control.schema import intents, landing_batches
 from fleet_dagster.storage.digest import digest_of
 from fleet_dagster.storage.history import Covered, Entry, History
+from fleet_dagster.storage.intents import Batch, Intent, Intents
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.leases import Leases
 
 Checkpoint = Callable[[str], None]
+STEPS = ("intended", "superseded", "written")
+"""Between which steps of a write the checkpoint is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +45,26 @@ class WriteReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Intent:
-    """A write about to happen, as it is kept in the control database."""
+class Write:
+    """All the rows of a span of one table, and from what they were computed."""
 
-    intent_id: str
-    table: str
+    table: Table
     fleet: str
-    holder: str
-    lake_version: int
-    entries: tuple[Entry, ...]
-    covered: tuple[Covered, ...]
-    supersedes: bool
-    batch: dict[str, str | int | bool] | None = None
+    span: Span
+    rows: pa.Table
+    """With the table's schema, ordered by window."""
+    covered: Sequence[Covered]
+    interval: int
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What a write must do: windows that are new, windows that change, and the rows that stand in the latter."""
+
+    appended: list[Span]
+    changed: list[Span]
+    old: pa.Table
 
 
 class Door:
@@ -74,211 +80,131 @@ class Door:
     ) -> None:
         self.control, self.lake, self.history = control, lake, history
         self.leases = Leases(control)
+        self.intents = Intents(control, lake, history, self.leases)
         self.checkpoint = checkpoint
 
-    def write(
-        self,
-        table: Table,
-        fleet: str,
-        span: Span,
-        rows: pa.Table,
-        *,
-        covered: Sequence[Covered],
-        interval: int,
-        run_id: str,
-    ) -> WriteReport:
-        """Make the stored rows of a span equal to `rows`.
+    @contextmanager
+    def hold(self, tables: Sequence[Table], fleet: str, span: Span) -> Iterator[str]:
+        """Keep other writers out of a span of some tables; yields the holder to write as.
 
-        `rows` have the table's schema, are ordered by window, and are all there is for the span; `covered` says from which
-        inputs they were computed. Equal content writes nothing but the proof that it is current.
+        Inputs that are read while this is held are no older than those of any write before: a write can then not bring
+        back what newer inputs have replaced.
         """
-        if span.is_empty:
+        with self.leases.hold([key for t in tables for key in lease_keys(t, fleet, span)]) as held:
+            for table in tables:
+                self.recover(table.name, fleet)
+            yield held
+
+    def write(self, write: Write, *, holder: str) -> WriteReport:
+        """Make the stored rows of a span equal to those given; equal content writes nothing but the proof that it is current."""
+        table, fleet = write.table, write.fleet
+        if write.span.is_empty:
             return WriteReport(table.name)
-        with self.leases.hold(lease_keys(table, fleet, span)) as holder:
-            self.recover(table.name, fleet)
-            stands = union([c.span for c in self.history.covered(table.name, fleet, span)])
-            changed = self._changed(table, fleet, rows, stands, interval)
-            appended = gaps(span, stands)
-            if not appended and not changed:
-                with self.control.transaction() as tx:
-                    self.history.cover(tx, table.name, fleet, covered)
-                return WriteReport(table.name, n_rows=rows.num_rows)
-            entries = [
-                self._entry(table, fleet, kind, piece, rows, covered=covered, run_id=run_id)
-                for kind, spans in (("append", appended), ("restate", changed))
-                for piece in _by_day(spans)
-            ]
-            intent = _Intent(
-                uuid.uuid4().hex,
-                table.name,
-                fleet,
-                holder,
-                self.lake.version(table),
-                tuple(entries),
-                tuple(covered),
-                bool(changed),
-            )
-            self._carry_out(table, intent, rows, appended, changed)
-            written = sum(e.n_rows for e in entries)
-            return WriteReport(table.name, rows.num_rows, tuple(appended), tuple(changed), written)
+        difference = self._difference(write)
+        appended, changed = difference.appended, difference.changed
+        if not appended and not changed:
+            with self.control.transaction() as tx:
+                self.leases.confirm(tx, holder)
+                self.history.cover(tx, table.name, fleet, write.covered)
+            return WriteReport(table.name, n_rows=write.rows.num_rows)
+        entries = self._entries(write, appended, changed)
+        self._carry_out(write, difference, entries, holder)
+        written = sum(e.n_rows for e in entries)
+        return WriteReport(
+            table.name, write.rows.num_rows, tuple(appended), tuple(changed), written
+        )
 
     def land(
-        self,
-        table: Table,
-        rows: pa.Table,
-        entries: Sequence[Entry],
-        batch: dict[str, str | int | bool],
+        self, table: Table, rows: pa.Table, entries: Sequence[Entry], batch: Batch, *, holder: str
     ) -> None:
         """Append telemetry and book its landing batch; nothing is compared, since an append never touches what stands."""
-        fleet, intent_id = entries[0].fleet, uuid.uuid4().hex
-        with self.leases.hold([f"landing/{intent_id}"]) as holder:
-            logged = tuple(replace(e, intent_id=intent_id) for e in entries)
-            intent = _Intent(
-                intent_id,
-                table.name,
-                fleet,
-                holder,
-                self.lake.version(table),
-                logged,
-                (),
-                supersedes=False,
-                batch=batch,
-            )
-            self._open(intent)
-            self.checkpoint("intended")
+        intent_id = uuid.uuid4().hex
+        intent = Intent(
+            intent_id,
+            table.name,
+            str(batch["fleet"]),
+            holder,
+            self.lake.version(table),
+            tuple(replace(e, intent_id=intent_id) for e in entries),
+            (),
+            supersedes=False,
+            commits=rows.num_rows > 0,
+            batch=batch,
+        )
+        self.intents.open(intent)
+        self.checkpoint("intended")
+        if rows.num_rows:
             self.lake.append(table, rows, intent_id)
-            self.checkpoint("written")
-            self._close(intent)
+        self.checkpoint("written")
+        self.intents.close(intent)
 
     def recover(self, table: str | None = None, fleet: str | None = None) -> int:
         """Finish or undo the open intents whose writers are gone; returns how many."""
-        query = sa.select(intents)
-        if table is not None:
-            query = query.where(intents.c.table_name == table, intents.c.fleet == fleet)
-        with self.control.reading() as tx:
-            rows = tx.execute(query).all()
-        abandoned = [row for row in rows if not self.leases.is_alive(row.holder)]
-        return sum(self._recover_one(row.intent_id) for row in abandoned)
+        return self.intents.recover(table, fleet)
 
-    def _recover_one(self, intent_id: str) -> bool:
-        """Reconcile one intent, unless somebody else did while we waited for it."""
-        with self.leases.hold([f"intent/{intent_id}"]):
-            with self.control.reading() as tx:
-                row = tx.execute(sa.select(intents).where(intents.c.intent_id == intent_id)).first()
-            if row is not None:
-                self._reconcile(_load(row.payload))
-        return row is not None
-
-    def _changed(
-        self, table: Table, fleet: str, rows: pa.Table, stands: Sequence[Span], interval: int
-    ) -> list[Span]:
-        """Return the windows among those that stand whose rows differ from the new ones."""
-        found: list[Span] = []
+    def _difference(self, write: Write) -> _Difference:
+        """Compare the rows with those that stand."""
+        table, fleet = write.table, write.fleet
+        stands = union([c.span for c in self.history.covered(table.name, fleet, write.span)])
+        changed, replaced = [], [changes.plain(table, self.lake.empty(table))]
         for part in stands:
-            old = plain(table, self.lake.read(table, fleet, part))
-            new = _within(rows, part)
-            found += [Span(w, w + interval) for w in _different_windows(table, old, new, interval)]
-        return union(found)
+            old = changes.plain(table, self.lake.read(table, fleet, part))
+            new = changes.within(write.rows, part)
+            found = changes.changed_windows(table, old, new, write.interval)
+            replaced.append(changes.within_all(old, found))
+            changed += found
+        return _Difference(gaps(write.span, stands), union(changed), pa.concat_tables(replaced))
 
-    def _entry(
-        self,
-        table: Table,
-        fleet: str,
-        kind: str,
-        span: Span,
-        rows: pa.Table,
-        *,
-        covered: Sequence[Covered],
-        run_id: str,
-    ) -> Entry:
-        own = _within(rows, span)
-        inputs = [c for c in covered if c.span.overlaps(span)]
-        return Entry(
-            table=table.name,
-            fleet=fleet,
-            span=span,
-            n_rows=own.num_rows,
-            kind=kind,
-            digest=digest_of(own),
-            landing=min((c.landing for c in inputs), default=0),
-            inputs=inputs[-1].inputs if inputs else "",
-            run_id=run_id,
-            intent_id="",
-        )
+    def _entries(
+        self, write: Write, appended: Sequence[Span], changed: Sequence[Span]
+    ) -> list[Entry]:
+        """Return the log entries: one for each contiguous range and UTC day."""
+        return [
+            _entry(write, kind, piece)
+            for kind, spans in (("append", appended), ("restate", changed))
+            for span in spans
+            for piece in span.days()
+        ]
 
     def _carry_out(
-        self,
-        table: Table,
-        intent: _Intent,
-        rows: pa.Table,
-        appended: Sequence[Span],
-        changed: Sequence[Span],
+        self, write: Write, difference: _Difference, entries: Sequence[Entry], holder: str
     ) -> None:
-        intent = replace(
-            intent, entries=tuple(replace(e, intent_id=intent.intent_id) for e in intent.entries)
+        table, intent_id = write.table, uuid.uuid4().hex
+        version = self.lake.version(table)
+        replaces = bool(difference.changed) or self._has_strays(write, difference.appended)
+        spans = union([*difference.appended, *difference.changed])
+        if replaces:
+            spans = changes.few_ranges(spans)
+        fresh = changes.within_all(write.rows, spans)
+        intent = Intent(
+            intent_id,
+            table.name,
+            write.fleet,
+            holder,
+            version,
+            tuple(replace(e, intent_id=intent_id) for e in entries),
+            tuple(write.covered),
+            supersedes=difference.old.num_rows > 0,
+            commits=replaces or fresh.num_rows > 0,
         )
-        self._open(intent)
+        self.intents.open(intent)
         self.checkpoint("intended")
-        if changed:
-            old = pa.concat_tables(
-                [plain(table, self.lake.read(table, intent.fleet, part)) for part in changed]
-            )
-            if old.num_rows:
-                self.lake.append(
-                    superseded(table),
-                    _superseded_rows(table, old, intent.intent_id),
-                    intent.intent_id,
-                )
-            self.checkpoint("superseded")
-        fresh = pa.concat_tables([_within(rows, part) for part in sorted([*appended, *changed])])
-        if changed:
-            self.lake.replace(
-                table, intent.fleet, sorted([*appended, *changed]), fresh, intent.intent_id
-            )
-        elif fresh.num_rows:
-            self.lake.append(table, fresh, intent.intent_id)
-        self.checkpoint("written")
-        self._close(intent)
-
-    def _open(self, intent: _Intent) -> None:
-        payload = json.dumps(asdict(intent))
-        with self.control.transaction() as tx:
-            tx.execute(
-                sa.insert(intents).values(
-                    intent_id=intent.intent_id,
-                    table_name=intent.table,
-                    fleet=intent.fleet,
-                    holder=intent.holder,
-                    lake_version=intent.lake_version,
-                    payload=payload,
-                    created_at=now_us(),
-                )
-            )
-
-    def _close(self, intent: _Intent) -> None:
-        with self.control.transaction() as tx:
-            self.history.record(tx, intent.entries)
-            self.history.cover(tx, intent.table, intent.fleet, intent.covered)
-            if intent.batch is not None:
-                tx.execute(sa.insert(landing_batches), [intent.batch])
-            tx.execute(sa.delete(intents).where(intents.c.intent_id == intent.intent_id))
-
-    def _reconcile(self, intent: _Intent) -> None:
-        table = TABLES[intent.table]
-        changes_rows = any(e.n_rows for e in intent.entries) or intent.supersedes
-        if not changes_rows or self.lake.has_commit(
-            table, intent.intent_id, after=intent.lake_version
-        ):
-            self._close(intent)
-            return
         if intent.supersedes:
-            self.lake.delete(
-                superseded(table),
-                f"fleet = '{intent.fleet}' AND intent_id = '{intent.intent_id}'",
-                intent.intent_id,
-            )
-        with self.control.transaction() as tx:
-            tx.execute(sa.delete(intents).where(intents.c.intent_id == intent.intent_id))
+            old = changes.superseded_rows(table, difference.old, intent_id=intent_id, at=now_us())
+            self.lake.append(superseded(table), old, intent_id)
+            self.checkpoint("superseded")
+        if replaces:
+            self.lake.replace(table, write.fleet, spans, fresh, intent_id)
+        elif fresh.num_rows:
+            self.lake.append(table, fresh, intent_id)
+        self.checkpoint("written")
+        self.intents.close(intent)
+
+    def _has_strays(self, write: Write, appended: Sequence[Span]) -> bool:
+        """Tell whether the lake holds rows where none are known to stand, left by a write that had to be taken back."""
+        if len(appended) > changes.MAX_RANGES:
+            return True
+        return any(self.lake.has_rows(write.table, write.fleet, span) for span in appended)
 
 
 def lease_keys(table: Table, fleet: str, span: Span) -> list[str]:
@@ -286,63 +212,18 @@ def lease_keys(table: Table, fleet: str, span: Span) -> list[str]:
     return [f"{table.name}/{fleet}/{floor_to(day.start, DAY) // DAY}" for day in span.days()]
 
 
-def plain(table: Table, rows: pa.Table) -> pa.Table:
-    """Return rows in the table's own schema, ordered by window, without dictionary encoding."""
-    cast = rows.select(list(table.column_names)).cast(schema_of(table))
-    return cast.sort_by("window_start") if cast.num_rows else cast
-
-
-def _within(rows: pa.Table, span: Span) -> pa.Table:
-    """Return the rows of a span as a slice; `rows` are ordered by window."""
-    starts = _starts(rows)
-    low, high = np.searchsorted(starts, [span.start, span.end])
-    return rows.slice(int(low), int(high - low))
-
-
-def _starts(rows: pa.Table) -> NDArray[np.int64]:
-    return rows.column("window_start").cast(pa.int64()).to_numpy()
-
-
-def _different_windows(table: Table, old: pa.Table, new: pa.Table, interval: int) -> list[int]:
-    """Return the starts of the windows whose rows differ; both tables are ordered by window."""
-    if old.equals(new):
-        return []
-    starts = np.union1d(_starts(old), _starts(new))
-    windows = np.unique(starts - starts % interval)
-    bounds = [np.searchsorted(_starts(t), [windows, windows + interval]) for t in (old, new)]
-    changed = []
-    for i, window in enumerate(windows):
-        a, b = (
-            t.slice(int(lo[i]), int(hi[i] - lo[i]))
-            for t, (lo, hi) in zip((old, new), bounds, strict=True)
-        )
-        if not a.equals(b) and not _by_key(table, a).equals(_by_key(table, b)):
-            changed.append(int(window))
-    return changed
-
-
-def _by_key(table: Table, rows: pa.Table) -> pa.Table:
-    keys = [(k, "ascending") for k in table.key if k != "fleet"]
-    return rows.take(pc.sort_indices(rows, sort_keys=keys)).combine_chunks()
-
-
-def _superseded_rows(table: Table, old: pa.Table, intent_id: str) -> pa.Table:
-    n = old.num_rows
-    stamps = pa.array(np.full(n, now_us()), pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    columns = [*old.columns, pa.array([intent_id] * n, pa.string()), stamps]
-    return pa.table(columns, schema=schema_of(superseded(table)))
-
-
-def _by_day(spans: Sequence[Span]) -> list[Span]:
-    return [day for span in spans for day in span.days()]
-
-
-def _load(payload: str) -> _Intent:
-    content = json.loads(payload)
-    content["entries"] = tuple(
-        Entry(**{**e, "span": Span(**e["span"])}) for e in content["entries"]
+def _entry(write: Write, kind: str, span: Span) -> Entry:
+    own = changes.within(write.rows, span)
+    inputs = [c for c in write.covered if c.span.overlaps(span)]
+    return Entry(
+        table=write.table.name,
+        fleet=write.fleet,
+        span=span,
+        n_rows=own.num_rows,
+        kind=kind,
+        digest=digest_of(own),
+        landing=min((c.landing for c in inputs), default=0),
+        inputs=inputs[-1].inputs if inputs else "",
+        run_id=write.run_id,
+        intent_id="",
     )
-    content["covered"] = tuple(
-        Covered(**{**c, "span": Span(**c["span"])}) for c in content["covered"]
-    )
-    return _Intent(**content)

@@ -1,22 +1,30 @@
 """The lake: one Delta table per table definition, partitioned by fleet and day."""
 
 import functools
-from collections.abc import Mapping, Sequence
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pa_dataset
 import pyarrow.fs as pa_fs
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from fleet_dagster.core.windows import DAY, Span, floor_to
+from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import Table
 from fleet_dagster.storage.arrow import schema_of
 
 PARTITION = ["fleet", "day"]
 ROW_GROUP = 131_072
 RETRIES = 20
+HOURS_OF_A_DAY = 24
 INTENT = "fleet_intent"
 """Key under which a commit names the intent it carries out."""
 
@@ -32,12 +40,21 @@ class Lake:
         """Return where a table lives."""
         return f"{self.root}/{table.name}"
 
-    def create(self, tables: Sequence[Table]) -> None:
-        """Create the tables that do not exist yet."""
-        if "://" not in self.root:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+    def missing(self, tables: Sequence[Table]) -> list[Table]:
+        """Return the tables that do not exist yet."""
+        found = []
         for table in tables:
-            if not DeltaTable.is_deltatable(self.uri(table), self.options or None):
+            with self._errors_told(table):
+                if not DeltaTable.is_deltatable(self.uri(table), self.options or None):
+                    found.append(table)
+        return found
+
+    def create(self, tables: Sequence[Table]) -> None:
+        """Create tables; one that somebody else creates at the same time is left as it is."""
+        for table in tables:
+            with self._errors_told(table):
+                if self._is_local:
+                    Path(self.root).mkdir(parents=True, exist_ok=True)
                 DeltaTable.create(
                     self.uri(table),
                     schema_of(table),
@@ -54,11 +71,16 @@ class Lake:
 
     def open(self, table: Table) -> DeltaTable:
         """Open a table at its newest version."""
-        return DeltaTable(self.uri(table), storage_options=self.options or None)
+        with self._errors_told(table):
+            return DeltaTable(self.uri(table), storage_options=self.options or None)
 
     def version(self, table: Table) -> int:
         """Return the newest version of a table."""
         return int(self.open(table).version())
+
+    def empty(self, table: Table) -> pa.Table:
+        """Return no rows of a table."""
+        return schema_of(table).empty_table()
 
     def read(
         self,
@@ -72,12 +94,98 @@ class Lake:
     ) -> pa.Table:
         """Read the rows of a fleet whose `time_column` lies in the span, in no particular order; `at` pins a version."""
         if span.is_empty:
-            return (
-                schema_of(table).empty_table()
-                if columns is None
-                else schema_of(table).empty_table().select(list(columns))
+            nothing = self.empty(table)
+            return nothing if columns is None else nothing.select(list(columns))
+        with self._errors_told(table):
+            dataset = self._dataset(table, fleet, span, at or self.open(table))
+            wanted = list(columns) if columns else None
+            return _plain_nulls(dataset.to_table(columns=wanted, filter=_during(time_column, span)))
+
+    def has_rows(self, table: Table, fleet: str, span: Span) -> bool:
+        """Tell whether any row of a fleet has a window in the span."""
+        with self._errors_told(table):
+            dataset = self._dataset(table, fleet, span, self.open(table))
+            return bool(dataset.count_rows(filter=_during("window_start", span)))
+
+    def days(self, table: Table, fleet: str) -> list[int]:
+        """Return the starts of the UTC days for which a fleet has rows, in microseconds."""
+        with self._errors_told(table):
+            own = [("fleet", "=", fleet)]
+            parts = self.open(table).partitions(file_pruning_predicate=own)
+        return sorted(_day_start(str(day)) for day in {p["day"] for p in parts})
+
+    def append(self, table: Table, rows: pa.Table, intent_id: str) -> None:
+        """Append rows; never conflicts with other writers."""
+        self._write(table, rows, intent_id, predicate=None)
+
+    def replace(
+        self, table: Table, fleet: str, spans: Sequence[Span], rows: pa.Table, intent_id: str
+    ) -> None:
+        """Replace exactly the windows of the spans by `rows`, in one commit."""
+        self._write(table, rows, intent_id, predicate=_predicate(fleet, spans))
+
+    def delete(self, table: Table, predicate: str, intent_id: str) -> None:
+        """Delete the rows that a predicate names."""
+        named = CommitProperties(custom_metadata={INTENT: intent_id})
+
+        def commit() -> DeltaTable:
+            opened = self.open(table)
+            opened.delete(predicate, commit_properties=named)
+            return opened
+
+        self._commit(table, intent_id, commit)
+
+    def compact(self, table: Table) -> None:
+        """Merge a table's small files and write a checkpoint; does without where writers win every race."""
+        intent_id = uuid.uuid4().hex
+        named = CommitProperties(custom_metadata={INTENT: intent_id})
+
+        def commit() -> DeltaTable:
+            opened = self.open(table)
+            opened.optimize.compact(commit_properties=named)
+            return opened
+
+        try:
+            self._commit(table, intent_id, commit)
+        except StorageError as error:
+            if not isinstance(error.__cause__, CommitFailedError):
+                raise
+        with self._errors_told(table):
+            self.open(table).create_checkpoint()
+
+    def vacuum(self, table: Table, hours: int) -> int:
+        """Remove the files that no version of the last `hours` needs, and old log entries; returns how many files.
+
+        From a day on, files of no version at all go too: what killed writers left.
+        """
+        opened = self.open(table)
+        with self._errors_told(table):
+            removed = opened.vacuum(
+                retention_hours=hours,
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=hours >= HOURS_OF_A_DAY,
             )
-        dataset = (at or self.open(table)).to_pyarrow_dataset(
+            opened.cleanup_metadata()
+        return len(removed)
+
+    def has_commit(self, table: Table, intent_id: str, *, after: int) -> bool:
+        """Tell whether a commit newer than version `after` carries the intent."""
+        opened = self.open(table)
+        n_newer = opened.version() - after
+        if n_newer <= 0:
+            return False
+        with self._errors_told(table):
+            return any(entry.get(INTENT) == intent_id for entry in opened.history(n_newer))
+
+    @property
+    def _is_local(self) -> bool:
+        return "://" not in self.root
+
+    def _dataset(
+        self, table: Table, fleet: str, span: Span, opened: DeltaTable
+    ) -> pa_dataset.Dataset:
+        return opened.to_pyarrow_dataset(
             file_pruning_predicate=[
                 ("fleet", "=", fleet),
                 ("day", ">=", _day(span.start)),
@@ -86,103 +194,135 @@ class Lake:
             filesystem=self._filesystem(table),
             schema=_reading_schema(table),
         )
-        low, high = (pa.scalar(t, pa.timestamp("us", tz="UTC")) for t in (span.start, span.end))
-        within = (pc.field(time_column) >= low) & (pc.field(time_column) < high)
-        return dataset.to_table(columns=list(columns) if columns else None, filter=within)
-
-    def days(self, table: Table, fleet: str) -> list[int]:
-        """Return the UTC days for which a fleet has rows. [us]"""
-        found = {
-            p["day"]
-            for p in self.open(table).partitions(file_pruning_predicate=[("fleet", "=", fleet)])
-        }
-        return sorted(
-            int(pc.cast(pa.scalar(str(d)).cast(pa.date32()), pa.int32()).as_py()) * DAY
-            for d in found
-        )
-
-    def append(self, table: Table, rows: pa.Table, intent_id: str) -> None:
-        """Append rows; never conflicts with other writers."""
-        self._commit(table, rows, intent_id, mode="append", predicate=None)
-
-    def replace(
-        self, table: Table, fleet: str, spans: Sequence[Span], rows: pa.Table, intent_id: str
-    ) -> None:
-        """Replace exactly the windows of the spans by `rows`, in one commit."""
-        self._commit(table, rows, intent_id, mode="overwrite", predicate=_predicate(fleet, spans))
-
-    def delete(self, table: Table, predicate: str, intent_id: str) -> None:
-        """Delete the rows that a predicate names."""
-        self._retry(
-            lambda: self.open(table).delete(
-                predicate, commit_properties=CommitProperties(custom_metadata={INTENT: intent_id})
-            )
-        )
-
-    def has_commit(self, table: Table, intent_id: str, *, after: int) -> bool:
-        """Tell whether a commit newer than version `after` carries the intent."""
-        try:
-            opened = self.open(table)
-        except TableNotFoundError:
-            return False
-        recent = max(1, opened.version() - after)
-        return any(entry.get(INTENT) == intent_id for entry in opened.history(recent))
 
     def _filesystem(self, table: Table) -> pa_fs.FileSystem | None:
         """Return Arrow's own access to a local folder, which is faster than delta-rs's; None for an object store."""
-        return (
-            None
-            if "://" in self.root
-            else pa_fs.SubTreeFileSystem(self.uri(table), pa_fs.LocalFileSystem())
-        )
+        if not self._is_local:
+            return None
+        return pa_fs.SubTreeFileSystem(self.uri(table), pa_fs.LocalFileSystem())
 
-    def _commit(
-        self, table: Table, rows: pa.Table, intent_id: str, *, mode: str, predicate: str | None
+    def _write(
+        self, table: Table, rows: pa.Table, intent_id: str, *, predicate: str | None
     ) -> None:
-        self._retry(
-            lambda: write_deltalake(
-                self.uri(table),
-                rows,
-                mode=mode,  # type: ignore[arg-type] # the overloads split on literals
-                predicate=predicate,
-                commit_properties=CommitProperties(
-                    custom_metadata={INTENT: intent_id}, max_commit_retries=RETRIES
-                ),
-                writer_properties=WriterProperties(
-                    compression="SNAPPY", max_row_group_size=ROW_GROUP
-                ),
-                storage_options=self.options or None,
-            )
-        )
+        named = CommitProperties(custom_metadata={INTENT: intent_id}, max_commit_retries=RETRIES)
+        layout = WriterProperties(compression="SNAPPY", max_row_group_size=ROW_GROUP)
 
-    @staticmethod
-    def _retry(commit: "functools.partial[object] | object") -> None:
-        """Repeat a commit that lost a race to a writer of other days; leases keep out writers of the same day."""
+        def commit() -> DeltaTable:
+            opened = self.open(table)
+            if predicate is None:
+                write_deltalake(
+                    opened, rows, mode="append", commit_properties=named, writer_properties=layout
+                )
+            else:
+                write_deltalake(
+                    opened,
+                    rows,
+                    mode="overwrite",
+                    predicate=predicate,
+                    commit_properties=named,
+                    writer_properties=layout,
+                )
+            return opened
+
+        self._commit(table, intent_id, commit)
+
+    def _commit(self, table: Table, intent_id: str, commit: Callable[[], DeltaTable]) -> None:
+        """Carry a commit out and make it durable; repeat it where it lost a race to a compaction or another day's writer."""
+        newest = before = self.version(table)
         for attempt in range(RETRIES):
             try:
-                commit()  # type: ignore[operator]
-            except CommitFailedError:
-                if attempt == RETRIES - 1:
+                with self._errors_told(table):
+                    newest = commit().version()
+            except StorageError as error:
+                if self.has_commit(table, intent_id, after=before):
+                    newest = self.version(table)
+                    break
+                if attempt == RETRIES - 1 or not isinstance(error.__cause__, CommitFailedError):
                     raise
             else:
-                return
+                break
+        self._make_durable(table, range(before + 1, newest + 1))
+
+    def _make_durable(self, table: Table, versions: range) -> None:
+        """Flush local commits' files and then their log entries to the disk: what is acknowledged survives a power cut."""
+        if not self._is_local:
+            return
+        folder = Path(self.uri(table))
+        for version in versions:
+            entry = folder / "_delta_log" / f"{version:020d}.json"
+            actions = [json.loads(line) for line in entry.read_text().splitlines()]
+            added = [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
+            for path in [*added, *{p.parent for p in added}, entry, entry.parent]:
+                _flush(path)
+
+    @contextmanager
+    def _errors_told(self, table: Table) -> Iterator[None]:
+        """Say which table failed and what to do about it; nothing that was committed before is touched by a failure."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except (DeltaError, pa.ArrowException, OSError) as error:
+            raise StorageError(
+                f"lake table {table.name!r} at {self.uri(table)} failed: {error}. What was committed before stands. "
+                f"{_advice(error)}"
+            ) from error
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError | pa.ArrowInvalid):
+        return (
+            "A file of it is missing or damaged: restore the table's folder from a copy, or, for a derived table, "
+            "move the damaged file's day away and run that day again"
+        )
+    return "Check that the folder exists, may be written and has room, then run the same again"
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _during(time_column: str, span: Span) -> pc.Expression:
+    low, high = (pa.scalar(t, pa.timestamp("us", tz="UTC")) for t in (span.start, span.end))
+    return (pc.field(time_column) >= low) & (pc.field(time_column) < high)
+
+
+def instant_text(instant: int) -> str:
+    """Return an instant as a literal of a predicate."""
+    return f"'{pa.scalar(instant, pa.timestamp('us', tz='UTC')).as_py().isoformat()}'"
 
 
 def _day(instant: int) -> str:
     return str(pa.scalar(floor_to(instant, DAY) // DAY, pa.int32()).cast(pa.date32()).as_py())
 
 
+def _day_start(day: str) -> int:
+    return int(pa.scalar(day).cast(pa.date32()).cast(pa.int32()).as_py()) * DAY
+
+
 def _predicate(fleet: str, spans: Sequence[Span]) -> str:
-    days = f"day >= '{_day(min(s.start for s in spans))}' AND day <= '{_day(max(s.end for s in spans) - 1)}'"
+    first, last = _day(min(s.start for s in spans)), _day(max(s.end for s in spans) - 1)
     ranges = " OR ".join(
-        f"(window_start >= {_instant(s.start)} AND window_start < {_instant(s.end)})" for s in spans
+        f"(window_start >= {instant_text(s.start)} AND window_start < {instant_text(s.end)})"
+        for s in spans
     )
-    return f"fleet = '{fleet}' AND {days} AND ({ranges})"
+    return f"fleet = '{fleet}' AND day >= '{first}' AND day <= '{last}' AND ({ranges})"
 
 
-def _instant(instant: int) -> str:
-    text = pa.scalar(instant, pa.timestamp("us", tz="UTC")).as_py().isoformat()
-    return f"'{text}'"
+def _plain_nulls(rows: pa.Table) -> pa.Table:
+    """Encode nulls as such: a row group without any value is read with a null among its names, which nothing unifies."""
+    for i, field in enumerate(rows.schema):
+        column = rows.column(i)
+        if pa.types.is_dictionary(field.type) and any(
+            c.dictionary.null_count for c in column.chunks
+        ):
+            plain = [c.cast(field.type.value_type).dictionary_encode() for c in column.chunks]
+            rows = rows.set_column(i, field, pa.chunked_array(plain, field.type))
+    return rows
 
 
 @functools.cache

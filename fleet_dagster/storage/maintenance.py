@@ -10,11 +10,14 @@ import sqlalchemy as sa
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
 from fleet_dagster.storage.control.schema import commit_log
-from fleet_dagster.storage.door import lease_keys
 from fleet_dagster.storage.history import Entry
+from fleet_dagster.storage.lake import instant_text
 from fleet_dagster.storage.store import Store
 
 EXPIRY = "expiry"
+ALWAYS = Span(0, 2**62)
+READING_DAYS = 2
+"""Days after a day whose windows may read its telemetry: the longest staleness threshold and persistence together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,10 @@ class Tidied:
 def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
     """Merge small files, write a checkpoint, and remove files that no version of the last `vacuum_hours` needs.
 
-    Readers and writers go on meanwhile; a writer that loses the race to the compaction repeats its commit.
+    Readers and writers go on meanwhile; a writer that loses the race to the compaction repeats its commit, and so does the
+    compaction. Writes that a crash left open are mended first, while the log entries that tell how far they got are there.
     """
+    store.door.recover()
     return [
         _compact_one(store, t, vacuum_hours)
         for t in (*TABLES.values(), *(superseded(t) for t in derived_tables()))
@@ -57,21 +62,22 @@ def expire_telemetry(
 ) -> list[str]:
     """Expire the days whose every snapshot was received more than `retention_days` ago; returns them.
 
-    An expired day is never recomputed. Its snapshots are removed once the day after it has expired too: until then that
-    day's first windows still read them.
+    An expired day is never recomputed. Its snapshots are removed once the days whose first windows read them have expired
+    too; a day without any snapshots expires with the day before it.
     """
     cutoff = now - retention_days * DAY
     days = store.lake.days(SITE_TELEMETRY, fleet)
     old = {day for day in days if _newest_receipt(store, fleet, day) < cutoff}
-    known = {
-        _day_of(text) for text in expired_days(store, fleet, Span(0, max(days, default=0) + DAY))
-    }
-    fresh = sorted(old - known)
+    readers = {day + n * DAY for day in old for n in range(1, READING_DAYS + 1)}
+    over = old | {day for day in readers if day not in days and day + DAY <= cutoff}
+    known = {_day_of(text) for text in expired_days(store, fleet, ALWAYS)}
+    fresh = sorted(over - known)
     if not dry_run:
         _log_expiry(store, fleet, fresh)
+        expired = over | known
         for day in sorted(old):
-            if day + DAY in old or day + DAY in known or day + DAY not in days:
-                _remove(store, fleet, day)
+            if all(day + n * DAY in expired for n in range(1, READING_DAYS + 1)):
+                _remove(store, fleet, day, cutoff)
     return [_date(day) for day in fresh]
 
 
@@ -84,11 +90,11 @@ def _log_expiry(store: Store, fleet: str, days: list[int]) -> None:
         store.history.record(tx, entries)
 
 
-def _remove(store: Store, fleet: str, day: int) -> None:
-    with store.door.leases.hold(lease_keys(SITE_TELEMETRY, fleet, Span(day, day + DAY))):
-        store.lake.delete(
-            SITE_TELEMETRY, f"fleet = '{fleet}' AND day = '{_date(day)}'", uuid.uuid4().hex
-        )
+def _remove(store: Store, fleet: str, day: int, cutoff: int) -> None:
+    """Remove a day's snapshots; one that is landing just now was received later and stays."""
+    received = f"received_at < {instant_text(cutoff)}"
+    predicate = f"fleet = '{fleet}' AND day = '{_date(day)}' AND {received}"
+    store.lake.delete(SITE_TELEMETRY, predicate, uuid.uuid4().hex)
 
 
 def _newest_receipt(store: Store, fleet: str, day: int) -> int:
@@ -103,15 +109,10 @@ def _newest_receipt(store: Store, fleet: str, day: int) -> int:
 
 
 def _compact_one(store: Store, table: Table, vacuum_hours: int) -> Tidied:
-    opened = store.lake.open(table)
-    before = len(opened.file_uris())
-    opened.optimize.compact()
-    opened.create_checkpoint()
-    removed = opened.vacuum(
-        retention_hours=vacuum_hours, dry_run=False, enforce_retention_duration=False
-    )
-    opened.cleanup_metadata()
-    return Tidied(table.name, before, len(opened.file_uris()), len(removed))
+    before = len(store.lake.open(table).file_uris())
+    store.lake.compact(table)
+    removed = store.lake.vacuum(table, vacuum_hours)
+    return Tidied(table.name, before, len(store.lake.open(table).file_uris()), removed)
 
 
 def _date(day: int) -> str:

@@ -31,6 +31,7 @@ class Registry:
         """
         source_digest = content_digest(config.hot.model_dump(mode="json"))
         with self.control.transaction() as tx:
+            self.control.serialize(tx, "registry")
             known = tx.execute(
                 sa.select(config_versions)
                 .where(config_versions.c.fleet == config.name)
@@ -100,6 +101,7 @@ class Registry:
         """
         interval = config.interval_s * 1_000_000
         with self.control.transaction() as tx:
+            self.control.serialize(tx, "registry")
             known = _active_from(tx, config.name)
             room = max(0, config.profile.max_sites - len(known))
             windows = [(site, floor_to(first, interval)) for site, first in seen]

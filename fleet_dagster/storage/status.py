@@ -23,7 +23,6 @@ from fleet_dagster.storage.history import Entry
 from fleet_dagster.storage.store import Store
 
 State = Literal["provisional", "final", "restated"]
-ALWAYS = Span(0, 2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +134,12 @@ def with_history(store: Store, table: Table, fleet: str, rows: pd.DataFrame) -> 
 
 
 def newest_end(store: Store, table: Table, fleet: str) -> int | None:
-    """Return the end of a table's newest stored window. [us]"""
-    covered = store.history.covered(table.name, fleet, ALWAYS)
-    return max((c.span.end for c in covered), default=None)
+    """Return the end of a table's newest stored window, in microseconds."""
+    return store.history.newest_end(table.name, fleet)
 
 
 def newest_telemetry(store: Store, fleet: str) -> int | None:
-    """Return the instant of the newest usable snapshot. [us]"""
+    """Return the instant of the newest usable snapshot [us]."""
     for day in reversed(store.lake.days(SITE_TELEMETRY, fleet)):
         rows = store.lake.read(
             SITE_TELEMETRY,
@@ -239,4 +237,5 @@ def _us(stamp: Any) -> int:  # Any: pandas' time stamp
 
 
 def _all_us(column: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":
-    return column.dt.tz_convert(None).to_numpy(dtype="M8[us]").astype(np.int64)
+    stamps = column.dt.tz_convert(None).to_numpy(dtype="M8[us]")
+    return np.asarray(stamps.astype(np.int64), np.int64)

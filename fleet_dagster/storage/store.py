@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames.columns import telemetry_frame
+from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.door import Checkpoint, Door
@@ -39,12 +41,26 @@ class Store:
     ) -> "Store":
         """Open the storage at a lake root and a control database, create what is missing, and mend what a crash left open."""
         control, lake = Control(control_url), Lake(lake_root)
-        control.migrate()
-        lake.create([*TABLES.values(), *(superseded(t) for t in derived_tables())])
         history = History(control)
-        door = Door(control, lake, history, checkpoint=checkpoint or (lambda _step: None))
-        door.recover()
+        try:
+            control.migrate()
+            _create_tables(lake, history)
+            door = Door(control, lake, history, checkpoint=checkpoint or (lambda _step: None))
+            door.recover()
+        except BaseException:
+            control.dispose()
+            raise
         return cls(lake, control, door, history)
+
+    def close(self) -> None:
+        """Close the connections to the control database."""
+        self.control.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     @cached_property
     def landing(self) -> Landing:
@@ -70,4 +86,26 @@ class Store:
     def frame(self, table: Table, fleet: str, span: Span) -> pd.DataFrame:
         """Return a table's stored rows of a span as a frame, ordered by window."""
         rows = self.lake.read(table, fleet, span).sort_by("window_start")
-        return rows.drop_columns(["fleet", "day"]).to_pandas(split_blocks=True)
+        frame: pd.DataFrame = rows.drop_columns(["fleet", "day"]).to_pandas(split_blocks=True)
+        return frame
+
+
+def _create_tables(lake: Lake, history: History) -> None:
+    """Create the tables that are missing, unless the lake and the control database do not belong together."""
+    tables = [*TABLES.values(), *(superseded(t) for t in derived_tables())]
+    missing = lake.missing(tables)
+    n_logged = history.last_number()
+    lost = [t.name for t in missing if n_logged and history.is_logged(t.name)]
+    if lost:
+        raise StorageError(
+            f"lake at {lake.root} has no table {', '.join(lost)}, but the control database logs writes to it. "
+            "Mount or restore the lake that belongs to this control database; nothing was created"
+        )
+    lake.create(missing)
+    if not n_logged and not history.has_intents():
+        filled = [t.name for t in tables if t not in missing and lake.open(t).file_uris()]
+        if filled:
+            raise StorageError(
+                f"lake at {lake.root} holds rows ({', '.join(filled)}), but the control database is new. Restore the "
+                "control database that belongs to this lake, or name an empty folder for the lake"
+            )

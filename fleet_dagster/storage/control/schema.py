@@ -46,14 +46,15 @@ config_versions = sa.Table(
 landing_batches = sa.Table(
     "landing_batches",
     metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
     sa.Column("batch_id", sa.String(64), primary_key=True),
-    sa.Column("fleet", sa.String(64), nullable=False),
-    sa.Column("idempotency_key", sa.String(128), nullable=False, unique=True),
+    sa.Column("idempotency_key", sa.String(128), nullable=False),
     sa.Column("source", sa.String(512), nullable=False),
     sa.Column("n_rows", BigInt, nullable=False),
     sa.Column("n_unusable", BigInt, nullable=False),
     sa.Column("historical", sa.Boolean, nullable=False),
     sa.Column("landed_at", BigInt, nullable=False),
+    sa.UniqueConstraint("fleet", "idempotency_key"),
 )
 
 commit_log = sa.Table(

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table("counters", _text("name", 64, key=True), _number("value"))
     op.bulk_insert(
         sa.table("counters", sa.column("name"), sa.column("value")),
-        [{"name": "commit_log", "value": 0}],
+        [{"name": "commit_log", "value": 0}, {"name": "registry", "value": 0}],
     )
     op.create_table(
         "sites",
@@ -38,14 +38,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "landing_batches",
+        _text("fleet", 64, key=True),
         _text("batch_id", 64, key=True),
-        _text("fleet", 64),
-        sa.Column("idempotency_key", sa.String(128), nullable=False, unique=True),
+        _text("idempotency_key", 128),
         _text("source", 512),
         _number("n_rows"),
         _number("n_unusable"),
         sa.Column("historical", sa.Boolean, nullable=False),
         _number("landed_at"),
+        sa.UniqueConstraint("fleet", "idempotency_key", name="uq_landing_batches_fleet"),
     )
     op.create_table(
         "commit_log",
