@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
-from fleet_dagster.core.windows import HOUR, SECOND, Span, floor_to
+from fleet_dagster.core.windows import SECOND, Span, floor_to
 from fleet_dagster.definitions import create_fleet
 from fleet_dagster.jobs import windows_job_name
 from fleet_dagster.model.config import FleetConfig
@@ -20,7 +20,10 @@ from fleet_dagster.storage.status import instant
 from fleet_dagster.storage.store import Store
 
 DAYS_PER_RUN, HOURS_PER_RUN = 10, 48
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_RANGE_START, _RANGE_END = (
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
 Progress = Callable[[int, int, str], None]
 """Called after each run with the partitions done, all of them, and the last one."""
 
@@ -59,7 +62,11 @@ def partitions_between(config: FleetConfig, span: Span, *, now: int) -> list[str
             f"({config.timezone}). Start later, or set an earlier start_date in the fleet's file"
         )
         raise SpanError(message)
-    last = partitions.get_last_partition_key() if now < start else keys_touching(partitions, Span(now, now + 1), now=now)[-1]
+    last = (
+        partitions.get_last_partition_key()
+        if now < start
+        else keys_touching(partitions, Span(now, now + 1), now=now)[-1]
+    )
     end = span_of(partitions, last).end if last else start
     if span.end > end:
         message = (
@@ -74,8 +81,14 @@ def stale_partitions(store: Store, config: FleetConfig, span: Span, *, now: int)
     """Return the keys of the partitions in which closed windows are missing or out of date."""
     fleet = store.registry.fleet(config)
     currency = Currency(fleet, store.history)
-    closed = Span(span.start, max(span.start, min(span.end, floor_to(now, config.interval_s * SECOND))))
-    stale = [s for table in (FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING) for s in currency.stale(table, closed)]
+    closed = Span(
+        span.start, max(span.start, min(span.end, floor_to(now, config.interval_s * SECOND)))
+    )
+    stale = [
+        s
+        for table in (FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)
+        for s in currency.stale(table, closed)
+    ]
     partitions = partitions_of(config)
     keys = keys_touching(partitions, closed, now=now) if not closed.is_empty else []
     return [k for k in keys if any(span_of(partitions, k).overlaps(s) for s in stale)]
@@ -95,7 +108,11 @@ def backfill(
     n_done, rows = 0, 0
     progress(0, len(keys), "")
     for part in _runs(config, keys):
-        tags = {_RANGE_START: part[0], _RANGE_END: part[-1], **({RECOMPUTE_TAG: "true"} if recompute else {})}
+        tags = {
+            _RANGE_START: part[0],
+            _RANGE_END: part[-1],
+            **({RECOMPUTE_TAG: "true"} if recompute else {}),
+        }
         result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
         if not result.success:
             return BackfillReport(tuple(keys), n_done, rows, _failure(result))

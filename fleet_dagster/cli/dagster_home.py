@@ -1,7 +1,6 @@
 """Dagster's own folder: made, given the settings of `dagster.yaml`, and opened as an instance."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from fleet_dagster.storage.installation import Installation
 SETTINGS, WORKSPACE = "dagster.yaml", "workspace.yaml"
 _PROJECT = Path(__file__).parents[2]
 _DEFAULTS = {
-    SETTINGS: "telemetry:\n  enabled: false\n",
+    SETTINGS: "telemetry:\n  enabled: false\nnux:\n  enabled: false\n",
     WORKSPACE: (
         "load_from:\n  - python_module:\n      module_name: fleet_dagster.definitions\n"
         "      location_name: fleets\n"
@@ -40,11 +39,10 @@ def prepare_dagster_home(installation: Installation) -> Path:
 def dagster_instance(installation: Installation) -> Iterator[dg.DagsterInstance]:
     """Open the installation's Dagster instance, quietly: what runs log is in the UI."""
     prepare_dagster_home(installation)
-    os.environ.update(installation.environment())
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with dg.DagsterInstance.get() as instance:
+        with dg.DagsterInstance.from_config(str(installation.dagster_home)) as instance:
             yield instance
     finally:
         logging.disable(before)

@@ -10,7 +10,14 @@ from fleet_dagster.cli.simulation_file import FileKind, table_writer
 from fleet_dagster.cli.spans import from_option, span_between, to_option
 from fleet_dagster.cli.terminal import note, progress_bar
 from fleet_dagster.core.windows import Span
-from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
+from fleet_dagster.model.tables import (
+    FLEET_KPI,
+    SITE_TELEMETRY,
+    TABLES,
+    Table,
+    derived_tables,
+    superseded,
+)
 from fleet_dagster.storage.status import with_history
 from fleet_dagster.storage.store import Store
 
@@ -23,11 +30,18 @@ _KINDS: dict[str, FileKind] = {".csv": "csv", ".parquet": "parquet", ".jsonl": "
 @click.argument("table", type=click.Choice(sorted(_EXPORTED)), metavar="TABLE")
 @from_option
 @to_option
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write: .csv, .parquet or .jsonl.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write: .csv, .parquet or .jsonl.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @installation_options
 @click.pass_obj
-def export(place: Place, fleet: str, table: str, start: str, end: str, *, out: Path, force: bool) -> None:
+def export(
+    place: Place, fleet: str, table: str, start: str, end: str, *, out: Path, force: bool
+) -> None:
     """Write a table's rows to a CSV or Parquet file.
 
     Rows are those of the windows that start within the span, in order of the table's key. `fleet_kpi` comes with each
@@ -42,7 +56,7 @@ def export(place: Place, fleet: str, table: str, start: str, end: str, *, out: P
         raise click.BadParameter(message, param_hint="--out")
     installation = place.installation()
     config = installation.config(fleet)
-    span, store, n_rows = span_between(config, start, end), installation.store(), 0
+    span, store, n_rows = span_between(config, start, end), place.store(), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"exporting {table}") as bar, table_writer(out, kind) as write:
         for day in span.days():
@@ -53,7 +67,9 @@ def export(place: Place, fleet: str, table: str, start: str, end: str, *, out: P
             bar.update(day.end - span.start, span.end - span.start)
     if not n_rows:
         out.unlink(missing_ok=True)
-        note(f"{table} of fleet {fleet} has no rows from {start} to {end}. Compute them: fleet run {fleet} --from {start} --to {end}")
+        note(
+            f"{table} of fleet {fleet} has no rows from {start} to {end}. Compute them: fleet run {fleet} --from {start} --to {end}"
+        )
         raise SystemExit(1)
     note(f"Wrote {n_rows:,} rows of {table} to {out}.")
 
@@ -66,7 +82,9 @@ def _rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:
     plain = plain.sort_by([(k, "ascending") for k in keys])
     if table is not FLEET_KPI or not plain.num_rows:
         return plain
-    history = with_history(store, table, fleet, plain.select(["window_start", "window_end"]).to_pandas())
+    history = with_history(
+        store, table, fleet, plain.select(["window_start", "window_end"]).to_pandas()
+    )
     for name in ("state", "revision"):
         plain = plain.append_column(name, pa.Array.from_pandas(history[name]))
     return plain

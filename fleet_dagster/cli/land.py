@@ -11,7 +11,8 @@ from fleet_dagster.cli.simulation_file import TruthBook, table_writer
 from fleet_dagster.cli.spans import from_option, read_instant, span_between, to_option
 from fleet_dagster.cli.terminal import json_option, note, print_json, progress_bar
 from fleet_dagster.ingest.importing import ImportReport, import_file
-from fleet_dagster.ingest.simulator import KINDS, Kind, simulate as simulate_span
+from fleet_dagster.ingest.simulator import KINDS, Kind
+from fleet_dagster.ingest.simulator import simulate as simulate_span
 from fleet_dagster.storage.clock import now_us
 
 _TOP_REASONS = 5
@@ -45,10 +46,8 @@ def import_(
     """
     installation = place.installation()
     config = installation.config(fleet)
-    received = (
-        read_instant(config, received_at, name="--received-at") if received_at else now_us()
-    )
-    store = installation.store()
+    received = read_instant(config, received_at, name="--received-at") if received_at else now_us()
+    store = place.store()
     reports = []
     for path in files:
         with progress_bar(f"landing {path.name}") as bar:
@@ -74,11 +73,28 @@ def import_(
 @from_option
 @to_option
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal telemetry.")
-@click.option("--kind", type=click.Choice(KINDS), help="Kind of sites. [default: by the KPIs' names]")
-@click.option("--faults/--no-faults", default=True, help="Plant faults and bad snapshots. [default: faults]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to. [default: here]")
-@click.option("--format", "kind_of_file", type=click.Choice(["parquet", "csv", "jsonl"]), default="parquet", show_default=True, help="Kind of file.")
-@click.option("--land", is_flag=True, help="Land the telemetry too, as received when it was simulated to be.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="Kind of sites. [default: by the KPIs' names]"
+)
+@click.option(
+    "--faults/--no-faults", default=True, help="Plant faults and bad snapshots. [default: faults]"
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write to. [default: here]",
+)
+@click.option(
+    "--format",
+    "kind_of_file",
+    type=click.Choice(["parquet", "csv", "jsonl"]),
+    default="parquet",
+    show_default=True,
+    help="Kind of file.",
+)
+@click.option(
+    "--land", is_flag=True, help="Land the telemetry too, as received when it was simulated to be."
+)
 @installation_options
 @click.pass_obj
 def simulate(
@@ -103,7 +119,7 @@ def simulate(
     config = installation.config(fleet)
     span, folder = span_between(config, start, end), out or Path.cwd()
     scenario = scenario_of(config, seed=seed, kind=kind, has_faults=faults)
-    store = installation.store() if land else None
+    store = place.store() if land else None
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{fleet}_{start}_{end}".replace(":", "")
     path, truth, n_rows, n_landed = folder / f"{stem}.{kind_of_file}", TruthBook(), 0, 0
@@ -117,7 +133,9 @@ def simulate(
                 n_landed += land_simulated(store, config, simulated, scenario=scenario, span=day)
             bar.update(day.end - span.start, span.end - span.start)
     truth.write(folder / f"{stem}.truth.json")
-    note(f"Wrote {path} ({n_rows:,} snapshots) and {stem}.truth.json ({len(truth.events)} planted faults).")
+    note(
+        f"Wrote {path} ({n_rows:,} snapshots) and {stem}.truth.json ({len(truth.events)} planted faults)."
+    )
     if store is not None:
         note(f"Landed {n_landed:,} snapshots. Next: fleet run {fleet} --from {start} --to {end}")
     else:
@@ -126,7 +144,9 @@ def simulate(
 
 def _show(report: ImportReport) -> None:
     if not report.is_new:
-        click.echo(f"{report.source}: {report.n_rows:,} rows, all landed before. Nothing was landed.")
+        click.echo(
+            f"{report.source}: {report.n_rows:,} rows, all landed before. Nothing was landed."
+        )
         return
     before = report.n_rows - report.n_landed
     resumed = f" ({before:,} had been landed before)" if before else ""
@@ -145,5 +165,8 @@ def _show_next(fleet: str, reports: list[ImportReport], *, historical: bool) -> 
     if days:
         click.echo(f"{len(days)} days touched, {days[0]} to {days[-1]}.")
         click.echo(f"Next: fleet run {fleet} --from {days[0]} --to {days[-1]}")
-    elif any(r.problem == "too_late" for report in reports for r in report.reasons) and not historical:
+    elif (
+        any(r.problem == "too_late" for report in reports for r in report.reasons)
+        and not historical
+    ):
         click.echo("Every row is unusable. If this is history, import it with --historical.")

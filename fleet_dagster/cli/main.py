@@ -13,7 +13,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("setup:init", "Write a new fleet's file, ready to edit."),
     "validate": ("setup:validate", "Check fleet files; every problem is named with its line."),
     "config": ("setup:config", "Show what a fleet's file may say."),
-    "simulate": ("land:simulate", "Make demo telemetry with planted faults, and the truth about them."),
+    "simulate": (
+        "land:simulate",
+        "Make demo telemetry with planted faults, and the truth about them.",
+    ),
     "import": ("land:import_", "Land telemetry from CSV, JSON Lines or Parquet files."),
     "run": ("run:run", "Compute a fleet's windows through Dagster, and wait."),
     "up": ("up:up", "Start the dashboard and the pipeline, with a demo fleet if there is none."),
@@ -31,7 +34,8 @@ class Refusal(click.ClickException):
 
     def __init__(self, error: FleetError) -> None:
         super().__init__(str(error))
-        self.exit_code = EXIT_NO if isinstance(error, StorageError | LeaseError) else EXIT_WRONG_USE
+        is_answer = isinstance(error, StorageError | LeaseError)
+        self.exit_code = EXIT_NO if is_answer else EXIT_WRONG_USE  # type: ignore[misc] # click reads it from the instance
 
 
 class Commands(click.Group):
@@ -67,7 +71,7 @@ class Commands(click.Group):
 @installation_options
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """How healthy is the fleet, which site is the odd one out, and how sure is that?
+    """Tell how healthy a fleet is, which site is the odd one out, and how fresh that is.
 
     Exit codes: 0 fine, 1 the answer is no, 2 wrong use or bad input.
     """

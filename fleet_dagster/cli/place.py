@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from fleet_dagster.storage.installation import Installation
+    from fleet_dagster.storage.store import Store
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -32,6 +33,10 @@ class Place:
         from fleet_dagster.storage.installation import Installation  # noqa: PLC0415 - keeps `fleet --help` quick
 
         return Installation.from_environment(self.environment(), folder=Path.cwd())
+
+    def store(self) -> "Store":
+        """Open the installation's storage until the command ends."""
+        return click.get_current_context().with_resource(self.installation().store())
 
 
 def installation_options(command: Decorated) -> Decorated:

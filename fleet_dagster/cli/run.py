@@ -14,7 +14,9 @@ from fleet_dagster.storage.clock import now_us
 @click.argument("fleet")
 @from_option
 @to_option
-@click.option("--recompute", is_flag=True, help="Compute windows even where they are proven current.")
+@click.option(
+    "--recompute", is_flag=True, help="Compute windows even where they are proven current."
+)
 @json_option
 @installation_options
 @click.pass_obj
@@ -27,7 +29,7 @@ def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_j
     installation = place.installation()
     config = installation.config(fleet)
     keys = partitions_between(config, span_between(config, start, end), now=now_us())
-    installation.store().registry.apply(config, source=fleet)
+    place.store().registry.apply(config, source=fleet)
     n_done, last = 0, ""
     try:
         with dagster_instance(installation) as instance, progress_bar(f"computing {fleet}") as bar:
@@ -37,10 +39,14 @@ def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_j
                 n_done, last = done, key
                 bar.update(done, total)
 
-            report = backfill(installation, instance, config, keys, recompute=recompute, progress=show)
+            report = backfill(
+                installation, instance, config, keys, recompute=recompute, progress=show
+            )
     except KeyboardInterrupt:
         through = f", through {last}" if last else ""
-        note(f"Interrupted: {n_done} of {len(keys)} partitions are done{through}. Run the same command again to go on.")
+        note(
+            f"Interrupted: {n_done} of {len(keys)} partitions are done{through}. Run the same command again to go on."
+        )
         raise SystemExit(130) from None
     if as_json:
         print_json(report)
@@ -49,9 +55,15 @@ def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_j
 
 def _conclude(fleet: str, report: BackfillReport, *, is_quiet: bool) -> None:
     if report.failure is not None:
-        note(f"Run {report.failure.run_id} failed in {report.failure.step}: {report.failure.message}")
+        note(
+            f"Run {report.failure.run_id} failed in {report.failure.step}: {report.failure.message}"
+        )
         note(f"{report.n_done} of {len(report.partitions)} partitions are done.")
         raise SystemExit(1)
     if not is_quiet:
-        what = f"{report.rows_written:,} rows written" if report.rows_written else "everything was current"
+        what = (
+            f"{report.rows_written:,} rows written"
+            if report.rows_written
+            else "everything was current"
+        )
         click.echo(f"{report.n_done} partitions done, {what}. See: fleet status {fleet}")

@@ -23,10 +23,34 @@ _HISTORY_DAYS = 30
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="thermoelectric", show_default=True, help="Kind of sites.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), help="Size class. [default: the smallest that fits]")
-@click.option("--sites", "n_sites", type=click.IntRange(1, 1000), default=6, show_default=True, help="Number of sites.")
-@click.option("--regions", "n_regions", type=click.IntRange(1, 64), default=2, show_default=True, help="Number of regions.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="thermoelectric",
+    show_default=True,
+    help="Kind of sites.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    help="Size class. [default: the smallest that fits]",
+)
+@click.option(
+    "--sites",
+    "n_sites",
+    type=click.IntRange(1, 1000),
+    default=6,
+    show_default=True,
+    help="Number of sites.",
+)
+@click.option(
+    "--regions",
+    "n_regions",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Number of regions.",
+)
 @click.option(
     "--start-date",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -37,6 +61,7 @@ _HISTORY_DAYS = 30
 def init(
     place: Place,
     name: str,
+    *,
     kind: Kind,
     profile: str | None,
     n_sites: int,
@@ -52,9 +77,18 @@ def init(
     if path.exists():
         message = f"{path} exists. Choose another name, or remove the file first."
         raise click.BadParameter(message, param_hint="NAME")
-    start = start_date.date() if start_date else (instant(now_us()) - dt.timedelta(days=_HISTORY_DAYS)).date()
+    start = (
+        start_date.date()
+        if start_date
+        else (instant(now_us()) - dt.timedelta(days=_HISTORY_DAYS)).date()
+    )
     content = demo_config(
-        name, kind, n_sites=n_sites, n_regions=min(n_regions, n_sites), start_date=start, profile=profile
+        name,
+        kind,
+        n_sites=n_sites,
+        n_regions=min(n_regions, n_sites),
+        start_date=start,
+        profile=profile,
     )
     text = fleet_file(content)
     parse_config(text, source=str(path))
@@ -144,7 +178,9 @@ def _name_repeats(results: list[dict[str, object]]) -> None:
     for result in results:
         name = result["fleet"]
         if name is not None and name in homes:
-            result["problems"] = [f"name: fleet {name!r} is defined by {homes[name]} too. Rename one of them"]
+            result["problems"] = [
+                f"name: fleet {name!r} is defined by {homes[name]} too. Rename one of them"
+            ]
         homes.setdefault(name, result["file"])
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import HOUR, SECOND, Span, floor_to
+from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span, floor_to
 from fleet_dagster.ingest.simulator import (
     KINDS,
     Kind,
@@ -35,6 +35,8 @@ DEMO_NAME = "demo"
 DEMO_DAYS = 6
 _REACH = 26 * HOUR
 """How late a simulated snapshot may be and still be fed; later ones never arrive."""
+_LATEST = 10 * DAY
+"""Nothing is simulated to be received later than this after it was taken."""
 _FEED = 30 * SECOND
 """Feeds end at multiples of this."""
 Progress = Callable[[int, int], None]
@@ -90,9 +92,10 @@ def land_simulated(
     """Land one simulated span, at most once; returns the rows landed now."""
     name = f"{config.name}\n{scenario!r}\n{config.kpis!r}\n{span.start}\n{span.end}"
     key = hashlib.sha256(name.encode()).hexdigest()
-    if store.landing.find(f"sim:{key}") is not None:
+    if store.landing.find(config.name, f"sim:{key}") is not None:
         return 0
-    return _land(store, config, simulated.telemetry, batch_id=f"sim-{key[:16]}", key=f"sim:{key}")
+    batch = f"sim-{key[:16]}", f"sim:{key}"
+    return _land(store, config, simulated.telemetry, batch=batch, until=span.end + _LATEST)
 
 
 def feed(
@@ -111,13 +114,14 @@ def feed(
     for part in due.days():
         sent = _arrivals(config, scenario, part)
         ident = f"demo-{demo.seed}-{part.end:020d}"
-        n_rows += _land(store, config, sent, batch_id=ident, key=f"{config.name}:{ident}")
+        batch = ident, f"{config.name}:{ident}"
+        n_rows += _land(store, config, sent, batch=batch, until=part.end)
         progress(part.end - due.start, due.end - due.start)
     return n_rows
 
 
 def fed_until(store: Store, config: FleetConfig, demo: Demo) -> int:
-    """Return the instant up to which the demo fleet was fed: the start of its history before the first feed. [us]"""
+    """Return the instant up to which the demo fleet was fed: the start of its history before the first feed [us]."""
     prefix = f"demo-{demo.seed}-"
     query = sa.select(sa.func.max(landing_batches.c.batch_id)).where(
         landing_batches.c.fleet == config.name, landing_batches.c.batch_id.startswith(prefix)
@@ -139,19 +143,21 @@ def _arrivals(config: FleetConfig, scenario: Scenario, received: Span) -> pa.Tab
 
 
 def _land(
-    store: Store, config: FleetConfig, rows: pa.Table, *, batch_id: str, key: str
+    store: Store, config: FleetConfig, rows: pa.Table, *, batch: tuple[str, str], until: int
 ) -> int:
+    """Land rows as a batch with an id and a key; none of them was received after `until`."""
+    batch_id, key = batch
     as_simulated = config.model_copy(update={"source": SourceMapping(received_at="received_at")})
     store.registry.apply(config, source="simulator")
     judged = landed_table(
         as_simulated,
         rows,
         batch_id=batch_id,
-        received_at_us=0,
+        received_at_us=until,
         historical=False,
         admit=lambda seen: store.registry.admit(config, seen),
     )
-    batch = store.landing.append(
+    landed = store.landing.append(
         config.name,
         judged,
         batch_id=batch_id,
@@ -159,4 +165,4 @@ def _land(
         source="simulator",
         historical=False,
     )
-    return batch.n_rows if batch.is_new else 0
+    return landed.n_rows if landed.is_new else 0

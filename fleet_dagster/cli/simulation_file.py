@@ -63,7 +63,9 @@ def _csv(path: Path, stack: ExitStack) -> Callable[[pa.Table], None]:
     def write(rows: pa.Table) -> None:
         if not opened:
             options = pa_csv.WriteOptions(quoting_style="needed")
-            opened.append(stack.enter_context(pa_csv.CSVWriter(path, rows.schema, write_options=options)))
+            opened.append(
+                stack.enter_context(pa_csv.CSVWriter(path, rows.schema, write_options=options))
+            )
         opened[0].write_table(rows)
 
     return write

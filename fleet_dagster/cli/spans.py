@@ -40,7 +40,7 @@ def span_between(config: FleetConfig, start: str, end: str) -> Span:
 
 
 def read_instant(config: FleetConfig, text: str, *, name: str) -> int:
-    """Return an instant, or the first one of a day, from ISO 8601 text. [us]"""
+    """Return an instant, or the first one of a day, from ISO 8601 text [us]."""
     try:
         if _DAY.match(text):
             return _midnight(config, dt.date.fromisoformat(text))

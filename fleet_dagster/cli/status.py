@@ -17,7 +17,9 @@ _HEALTHY, _DEGRADED = 0.8, 0.5
 
 @click.command()
 @click.argument("fleet", required=False)
-@click.option("--at", metavar="INSTANT", help="Show the window that holds this instant. [default: the newest]")
+@click.option(
+    "--at", metavar="INSTANT", help="Show the window that holds this instant. [default: the newest]"
+)
 @click.option(
     "--window",
     type=click.Choice(["latest", "settled"]),
@@ -35,16 +37,18 @@ def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_j
     """
     installation = place.installation()
     configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
-    store, found = installation.store(), []
+    store, found = place.store(), []
     for name, config in configs.items():
         instant = read_instant(config, at, name="--at") if at else None
         found.append((name, fleet_status(store, name, at=instant, settled=window == "settled")))
     shown = [one for _, one in found if one is not None]
     if as_json:
-        print_json(shown if fleet is None else (shown or [None])[0])
+        print_json(shown if fleet is None else next(iter(shown), None))
     for name, one in found:
         if one is None:
-            note(f"Fleet {name}: no window has been computed yet. Land telemetry (fleet import, fleet simulate --land), then: fleet run {name}")
+            note(
+                f"Fleet {name}: no window has been computed yet. Land telemetry (fleet import, fleet simulate --land), then: fleet run {name}"
+            )
         elif not as_json:
             _show(console(), one)
     if not configs:
@@ -56,7 +60,9 @@ def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_j
 def _show(screen: Console, now: FleetStatus) -> None:
     parts = "  ".join(f"{name} {share:.3f}" for name, share in now.parts.items())
     sites = ", ".join(f"{n} {name}" for name, n in now.sites.items() if n) or "no sites"
-    screen.print(f"[bold]{now.fleet}[/bold]  {utc(now.window_start)}, {now.state}, revision {now.revision}")
+    screen.print(
+        f"[bold]{now.fleet}[/bold]  {utc(now.window_start)}, {now.state}, revision {now.revision}"
+    )
     screen.print(f"  health    {_coloured(now.health, f'{now.health:.4f}')}  = {parts}")
     screen.print(f"  sites     {sites} (of {now.total_sites}; {now.unmapped} unmapped)")
     screen.print(f"  coverage  {now.coverage:.1%} of the weight reports; site health {_range(now)}")
@@ -87,13 +93,21 @@ def _regions(now: FleetStatus) -> Table:
 def _show_outliers(screen: Console, now: FleetStatus) -> None:
     if not now.persistent_outliers:
         screen.print("  outliers  none that persists (3 of 5 windows)")
-    for i, site in enumerate(now.persistent_outliers[:_OUTLIERS_SHOWN]):
-        lead = "  outliers  " if i == 0 else " " * 12
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("  persistent outlier", "region", "score", "rank", "z in region", "z in fleet"):
+        table.add_column(
+            name, justify="left" if name in ("  persistent outlier", "region") else "right"
+        )
+    for site in now.persistent_outliers[:_OUTLIERS_SHOWN]:
         z = _signed(site.modified_z_region), _signed(site.modified_z_fleet)
-        screen.print(f"{lead}{site.site_id} in {site.region_id}: score {site.score:.3f}, rank {site.rank_in_fleet}, z {z[0]} region, {z[1]} fleet")
+        table.add_row(
+            f"  {site.site_id}", site.region_id, f"{site.score:.4f}", str(site.rank_in_fleet), *z
+        )
+    screen.print(table)
     hidden = len(now.persistent_outliers) - _OUTLIERS_SHOWN
     if hidden > 0:
-        screen.print(f"{'':12}and {hidden} more")
+        screen.print(f"  and {hidden} more")
 
 
 def _show_freshness(screen: Console, now: FleetStatus) -> None:
@@ -102,9 +116,15 @@ def _show_freshness(screen: Console, now: FleetStatus) -> None:
     screen.print(f"            settled through    {utc(now.settled_through)}")
     counts = ", ".join(f"{problem} {n:,}" for problem, n in now.quarantined_last_day.items())
     screen.print(f"  quarantine, last day: {counts or 'nothing'}")
-    if now.coverage == 0 and now.newest_telemetry is not None and now.newest_telemetry < now.window_start:
+    if (
+        now.coverage == 0
+        and now.newest_telemetry is not None
+        and now.newest_telemetry < now.window_start
+    ):
         stamp = now.newest_telemetry.isoformat().replace("+00:00", "Z")
-        screen.print(f"  No site reports in this window. The last that any did: fleet status {now.fleet} --at {stamp}")
+        screen.print(
+            f"  No site reports in this window. The last that any did: fleet status {now.fleet} --at {stamp}"
+        )
 
 
 def _range(now: FleetStatus) -> str:

@@ -58,6 +58,7 @@ def fleet_file(content: Mapping[str, Any]) -> str:  # Any: the content of a YAML
         first_unit=_flow(first["unit"]),
     )
 
+
 def _lines(records: Sequence[Mapping[str, Any]]) -> str:  # Any: the content of a YAML file
     return "".join(f"  - {_flow(dict(record))}\n" for record in records)
 

@@ -38,8 +38,7 @@ class Bar:
 
     def update(self, done: float, total: float, what: str | None = None) -> None:
         """Show how much of the whole is done."""
-        named = {} if what is None else {"description": what}
-        self._progress.update(self._task, completed=done, total=total, **named)
+        self._progress.update(self._task, completed=done, total=total, description=what)
 
 
 @contextmanager

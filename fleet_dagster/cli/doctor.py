@@ -1,0 +1,168 @@
+"""`fleet doctor`: whether an installation can work, and what to do where it cannot."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.terminal import json_option, print_json
+from fleet_dagster.cli.webserver import HOST, is_free
+from fleet_dagster.model.errors import FleetError
+from fleet_dagster.model.tables import TABLES
+from fleet_dagster.storage.control.schema import intents
+from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.store import Store
+
+_FREE_GB = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    is_fine: bool
+    found: str
+    advice: str = ""
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, help="Port that the dashboard would use.")
+@json_option
+@installation_options
+@click.pass_obj
+def doctor(place: Place, *, port: int, as_json: bool) -> None:
+    """Check the installation, and say what to do.
+
+    Exit code 1 when something is not as it should be.
+    """
+    installation = place.installation()
+    findings = [
+        _python(),
+        _folder("home", installation.home),
+        _folder("dagster home", installation.dagster_home),
+        _space(installation.home),
+        _fleets(installation),
+        *_storage(installation),
+        _port(port),
+    ]
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.is_fine else 'BAD'}  {finding.what:<16} {finding.found}")
+            if finding.advice:
+                click.echo(f"{'':22}{finding.advice}")
+    if not all(f.is_fine for f in findings):
+        raise SystemExit(1)
+
+
+def _python() -> Finding:
+    version = ".".join(str(n) for n in sys.version_info[:3])
+    fine = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Finding("python", fine, version, "" if fine else "Use Python 3.11, 3.12 or 3.13.")
+
+
+def _folder(what: str, folder: Path) -> Finding:
+    standing = next(p for p in (folder, *folder.parents) if p.exists())
+    writable = standing.is_dir() and os.access(standing, os.W_OK | os.X_OK)
+    found = f"{folder}{'' if standing == folder else ' (not made yet)'}"
+    advice = (
+        ""
+        if writable
+        else f"{standing} may not be written to: change its owner or mode, or choose another --home."
+    )
+    return Finding(what, writable, found, advice)
+
+
+def _space(home: Path) -> Finding:
+    standing = next(p for p in (home, *home.parents) if p.exists())
+    free_gb = shutil.disk_usage(standing).free / 1e9
+    fine = free_gb >= _FREE_GB
+    advice = (
+        "" if fine else f"Make room, or move the home: at least {_FREE_GB:.0f} GB should be free."
+    )
+    return Finding("free space", fine, f"{free_gb:.1f} GB", advice)
+
+
+def _fleets(installation: Installation) -> Finding:
+    def look() -> Finding:
+        names = sorted(installation.configs())
+        if not names:
+            return Finding(
+                "fleets", True, f"none in {installation.fleets_folder}", "Make one: fleet init NAME"
+            )
+        return Finding("fleets", True, ", ".join(names))
+
+    return _guarded("fleets", look, advice="fleet validate names the lines.")
+
+
+def _storage(installation: Installation) -> list[Finding]:
+    """Look at the databases and the lake, without making them where they are not there yet."""
+    if (
+        installation.control_url.startswith("sqlite")
+        and not (installation.home / "control.db").exists()
+    ):
+        return [Finding("storage", True, "not made yet; the first command that needs it makes it")]
+    opened: list[Store] = []
+
+    def open_store() -> Finding:
+        opened.append(click.get_current_context().with_resource(installation.store()))
+        return Finding("control database", True, f"{opened[0].control.engine.url!r}, up to date")
+
+    findings = [
+        _guarded(
+            "control database",
+            open_store,
+            advice="Check FLEET_CONTROL_URL, and that the database runs.",
+        )
+    ]
+    for store in opened:
+        findings += [
+            _guarded(
+                "lake", partial(_lake, store), advice="Check FLEET_LAKE and the folder's files."
+            ),
+            _intents(store),
+        ]
+    return findings
+
+
+def _lake(store: Store) -> Finding:
+    versions = [store.lake.version(table) for table in TABLES.values()]
+    return Finding("lake", True, f"{store.lake.root}, {len(versions)} tables readable")
+
+
+def _intents(store: Store) -> Finding:
+    with store.control.reading() as tx:
+        n_open = int(tx.execute(sa.select(sa.func.count()).select_from(intents)).scalar() or 0)
+    found = f"{n_open} open" if n_open else "none open"
+    advice = (
+        "They belong to writers at work now; those of dead ones have just been settled."
+        if n_open
+        else ""
+    )
+    return Finding("intents", True, found, advice)
+
+
+def _port(port: int) -> Finding:
+    free = is_free(port)
+    advice = (
+        ""
+        if free
+        else f"Fine if that is `fleet up`; else choose another: fleet up --port {port + 1}"
+    )
+    return Finding("port", True, f"{HOST}:{port} is {'free' if free else 'in use'}", advice)
+
+
+def _guarded(what: str, look: Callable[[], Finding], *, advice: str) -> Finding:
+    try:
+        return look()
+    except (FleetError, OSError, sa.exc.SQLAlchemyError) as error:
+        return Finding(what, False, str(error), advice)
