@@ -214,19 +214,40 @@ def long_run_mad(scores: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        Median over windows and members of each member's distance from its window's centre, as `modified_z_scores` takes
-        it (divided by the small-group factor); NaN where no window has 3 members. [1]
+        Median over windows and members of each member's distance from the median of the others, divided by the small-group
+        factor of `modified_z_scores`; NaN where no window has 3 members. [1]
+
+    Notes
+    -----
+    The distance from a median that the member itself belongs to would be 16 % too short in groups of 8 and 13 % in groups
+    of 10, and scores judged by it flagged too often.
     """
     n = np.sum(~np.isnan(scores), axis=-1)
-    distances = []
-    for chosen, spread_of in (
-        (n >= SMALL_GROUP, _whole_group_spread),
-        ((n >= MIN_GROUP) & (n < SMALL_GROUP), _leave_one_out_spread),
-    ):
-        if chosen.any():
-            spread = spread_of(scores[chosen], n[chosen], None)
-            distances.append((np.abs(scores[chosen] - spread.centre) / spread.factor).ravel())
-    return float(row_median(np.concatenate(distances))) if distances else float("nan")
+    enough = n >= MIN_GROUP
+    if not enough.any():
+        return float("nan")
+    distance = np.abs(scores[enough] - _median_of_others(scores[enough], n[enough]))
+    return float(row_median((distance / _leave_one_out_factor(n[enough])).ravel()))
+
+
+def _leave_one_out_factor(n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how much wider a member's distance from the median of the others spreads, shape (n_windows, 1)."""
+    return np.sqrt(1.0 + np.pi / (2.0 * (n.astype(np.float64)[:, None] - 1.0)))
+
+
+def _median_of_others(scores: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float64]:
+    order = np.argsort(scores, axis=-1)
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    place = np.arange(scores.shape[1])
+    others = (n - 1)[:, None]
+
+    def smallest_but(k: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.take_along_axis(ordered, np.minimum(k + (k >= place), place[-1]), axis=-1)
+
+    low, high = smallest_but((others - 1) // 2), smallest_but(others // 2)
+    out = np.empty(scores.shape)
+    np.put_along_axis(out, order, low + (high - low) / 2.0, axis=-1)
+    return out
 
 
 def _shrunk(
@@ -262,7 +283,7 @@ def _leave_one_out_spread(
     spread = [np.full(scores.shape, np.nan), np.full(scores.shape, np.nan)]
     for target, estimate in zip(spread, (centre, shrunk), strict=True):
         np.put_along_axis(target, order[:, :m], estimate, axis=-1)
-    return _Spread(spread[0], spread[1], np.sqrt(1.0 + np.pi / (2.0 * (size - 1.0))))
+    return _Spread(spread[0], spread[1], _leave_one_out_factor(n))
 
 
 def _z(scores: NDArray[np.float64], spread: _Spread) -> NDArray[np.float64]:

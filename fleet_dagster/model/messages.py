@@ -50,7 +50,7 @@ def problems_in(
 ) -> list[str]:
     """Return one sentence for each problem, with its line where the lines are known."""
     sentences = []
-    for error in errors:
+    for error in _causes(errors):
         cause = error.get("ctx", {}).get("error")
         rules = cause.rules if isinstance(cause, RuleError) else [((), _words(error, model))]
         for place, words in rules:
@@ -58,6 +58,12 @@ def problems_in(
             named = words if isinstance(cause, RuleError) else f"{_field(where)}{words}"
             sentences.append(_line(where, lines) + named)
     return sentences
+
+
+def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where its items are what is wrong."""
+    within = {error["loc"][:n] for error in errors for n in range(len(error["loc"]))}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in within]
 
 
 def _line(where: Place, lines: Mapping[Place, int]) -> str:

@@ -1,0 +1,61 @@
+"""Detection quality, measured: each figure beside its target; `python -m benchmarks.quality` prints and records them.
+
+Nothing is tuned here, and no target is dropped for being missed.
+"""
+
+import argparse
+import datetime as dt
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.outliers import q8
+
+RECORD = Path(__file__).with_name("QUALITY.md")
+HEADING = "# Detection quality\n\nWritten by `python -m benchmarks.quality` (`make quality`).\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One measurement: what it is called, and what returns its table as Markdown."""
+
+    title: str
+    measure: Callable[[], str]
+
+
+SECTIONS = {"Q8": Section("Q8: modified Z-scores on Gaussian groups", q8)}
+
+
+def main() -> None:
+    """Measure what is asked for, print it, and record it."""
+    parser = argparse.ArgumentParser(description="Measure detection quality.")
+    parser.add_argument("sections", nargs="*", help=f"any of {', '.join(SECTIONS)}; all if none")
+    asked = parser.parse_args().sections or list(SECTIONS)
+    unknown = [name for name in asked if name not in SECTIONS]
+    if unknown:
+        parser.error(f"section {unknown[0]!r} is unknown. Use any of {', '.join(SECTIONS)}")
+    for name in asked:
+        section = SECTIONS[name]
+        text = f"## {section.title}\n\n{_stamp(name)}\n\n{section.measure()}\n"
+        print(text)  # noqa: T201 - a program's output
+        record(section.title, text)
+
+
+def record(title: str, text: str) -> None:
+    """Replace the section of that title in the record, or append it."""
+    found = RECORD.read_text(encoding="utf-8") if RECORD.exists() else HEADING
+    before = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    kept = before.sub("", found).rstrip() + "\n\n"
+    RECORD.write_text(kept + text, encoding="utf-8")
+
+
+def _stamp(name: str) -> str:
+    today = dt.datetime.now(tz=dt.UTC).date()
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    return f"{today}, {machine}: `python -m benchmarks.quality {name}`"
+
+
+if __name__ == "__main__":
+    main()
