@@ -24,6 +24,7 @@ _RANGE_START, _RANGE_END = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 Progress = Callable[[int, int, str], None]
 """Called after each run with the partitions done, all of them, and the last one."""
 
@@ -138,21 +139,24 @@ def _runs(config: FleetConfig, keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _failure(result: "dg.ExecuteInProcessResult") -> Failure:
+    """Return where a run failed and why; Ctrl-C, which Dagster records as a failure, is raised again."""
     for event in result.all_events:
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None and error.cls_name in _INTERRUPTED:
+            raise KeyboardInterrupt
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
             message = "no message" if error is None else " ".join(error.message.split())
             return Failure(result.run_id, str(event.step_key), message)
     return Failure(result.run_id, "the run", "see its log in the UI")
 
 
 def _rows_written(result: "dg.ExecuteInProcessResult") -> int:
-    """Add up the rows written; a range has an event for each partition, all with the figures of the whole run."""
-    figures: dict[dg.AssetKey, int] = {}
+    """Add up the rows written, table by table and partition by partition."""
+    n_rows = 0
     for event in result.all_events:
-        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
             found = event.materialization.metadata.get("rows_written")
-            figures[event.asset_key] = 0 if found is None else int(str(found.value))
-    return sum(figures.values())
+            n_rows += 0 if found is None else int(str(found.value))
+    return n_rows

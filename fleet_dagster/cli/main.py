@@ -76,3 +76,7 @@ def main(ctx: click.Context) -> None:
     Exit codes: 0 fine, 1 the answer is no, 2 wrong use or bad input.
     """
     ctx.ensure_object(Place)
+
+
+if __name__ == "__main__":
+    main(prog_name="fleet")

@@ -1,0 +1,157 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv as pa_csv
+from pyarrow import parquet as pq
+
+from fleet_dagster.model.tables import TABLES
+from fleet_dagster_tests.cli.cases import csv, done, fleet, lake, printed, write_fleet
+
+SPAN = ("--from", "2026-01-05", "--to", "2026-01-05")
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an installation with one computed day, which no test changes."""
+    folder = tmp_path_factory.mktemp("computed")
+    write_fleet(folder)
+    bad = "S2,2026-01-05T00:01:00Z,warm,90"
+    rows = [f"S1,2026-01-05T{h:02d}:{m:02d}:00Z,20,100" for h in range(24) for m in range(60)]
+    path = csv(folder, *rows, "S2,2026-01-05T23:59:00Z,60,50", bad)
+    done(fleet(folder, "import", "plant", path, "--historical"))
+    done(fleet(folder, "run", "plant", *SPAN))
+    return folder
+
+
+def test_status_shows_what_the_lake_holds(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--json"))
+    row = lake(computed)["fleet_kpi"].slice(1439).to_pylist()[0]
+    assert shown["health"] == row["fleet_health"]
+    assert shown["parts"]["uptime"] == row["uptime_part"]
+    assert shown["coverage"] == row["coverage"]
+    assert shown["window_start"] == "2026-01-05T23:59:00Z"
+    assert shown["sites"] == {"online": 2, "degraded": 0, "faulted": 0, "offline": 0}
+    assert [r["region_id"] for r in shown["regions"]] == ["north", "south"]
+
+
+def test_the_parts_sum_to_the_health(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--json"))
+    assert sum(shown["parts"].values()) == pytest.approx(shown["health"], abs=1e-9)
+
+
+def test_status_counts_the_last_days_quarantine(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--json"))
+    assert shown["quarantined_last_day"] == {"not_numeric": 1}
+
+
+def test_status_says_how_fresh_it_is(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--json"))
+    assert shown["newest_window_end"] == "2026-01-06T00:00:00Z"
+    assert shown["newest_telemetry"] == "2026-01-05T23:59:00Z"
+    assert shown["settled_through"] == "2026-01-06T00:00:00Z"
+    assert (shown["state"], shown["revision"]) == ("final", 0)
+
+
+def test_status_at_an_instant_shows_the_window_that_holds_it(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--at", "2026-01-05T12:00:30Z", "--json"))
+    assert shown["window_start"] == "2026-01-05T12:00:00Z"
+    assert shown["sites"]["offline"] == 1
+
+
+def test_the_newest_settled_window_can_be_asked_for(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--window", "settled", "--json"))
+    assert shown["window_end"] == "2026-01-06T00:00:00Z"
+
+
+def test_status_fits_eighty_columns(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = done(fleet(computed, "status"))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for word in ("health", "coverage", "north", "south", "degraded", "not_numeric 1"):
+        assert word in text
+
+
+def test_status_of_a_fleet_without_windows_is_no_and_says_what_to_do(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    result = fleet(tmp_path, "status")
+    assert result.exit_code == 1
+    assert "fleet import" in result.output
+
+
+def test_status_without_any_fleet_says_how_to_make_one(tmp_path: Path) -> None:
+    result = fleet(tmp_path, "status")
+    assert result.exit_code == 1
+    assert "fleet init" in result.output
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_every_table_can_be_exported_whole(computed: Path, tmp_path: Path, table: str) -> None:
+    out = tmp_path / "rows.parquet"
+    result = fleet(computed, "export", "plant", table, *SPAN, "--out", out)
+    stored = lake(computed)[table]
+    if stored.num_rows == 0:
+        assert result.exit_code == 1
+        assert not out.exists()
+        return
+    done(result)
+    exported = pq.read_table(out)
+    assert exported.num_rows == stored.num_rows
+    assert exported.column_names[: stored.num_columns] == stored.column_names
+
+
+def test_exported_rollups_carry_state_and_revision(computed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kpi.csv"
+    done(fleet(computed, "export", "plant", "fleet_kpi", *SPAN, "--out", out))
+    rows = pa_csv.read_csv(out)
+    assert rows.num_rows == 1440
+    assert set(rows.column("state").to_pylist()) == {"final"}
+    assert set(rows.column("revision").to_pylist()) == {0}
+    stored = lake(computed)["fleet_kpi"].column("fleet_health")
+    assert rows.column("fleet_health").to_pylist() == stored.to_pylist()
+
+
+def test_export_takes_a_span_of_instants(computed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kpi.jsonl"
+    span = ("--from", "2026-01-05T01:00Z", "--to", "2026-01-05T01:10Z")
+    done(fleet(computed, "export", "plant", "fleet_kpi", *span, "--out", out))
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 10
+
+
+def test_export_never_replaces_a_file_unasked(computed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kpi.csv"
+    out.write_text("mine", encoding="utf-8")
+    arguments = ("export", "plant", "fleet_kpi", *SPAN, "--out", out)
+    assert fleet(computed, *arguments).exit_code == 2
+    assert out.read_text(encoding="utf-8") == "mine"
+    done(fleet(computed, *arguments, "--force"))
+    assert out.read_text(encoding="utf-8") != "mine"
+
+
+def test_export_refuses_a_kind_of_file_that_it_does_not_know(
+    computed: Path, tmp_path: Path
+) -> None:
+    result = fleet(computed, "export", "plant", "fleet_kpi", *SPAN, "--out", tmp_path / "a.xlsx")
+    assert result.exit_code == 2
+    assert ".parquet" in result.output
+
+
+def test_export_of_days_without_rows_says_no_and_leaves_no_file(
+    computed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "kpi.csv"
+    span = ("--from", "2026-01-07", "--to", "2026-01-08")
+    result = fleet(computed, "export", "plant", "fleet_kpi", *span, "--out", out)
+    assert result.exit_code == 1
+    assert "fleet run plant" in result.output
+    assert not out.exists()
+
+
+def test_exports_are_in_the_order_of_the_key(computed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kpi.parquet"
+    done(fleet(computed, "export", "plant", "site_kpi", *SPAN, "--out", out))
+    rows = pq.read_table(out)
+    assert rows.equals(rows.sort_by([("window_start", "ascending"), ("site_id", "ascending")]))
+    assert rows.schema.field("site_id").type == pa.string()
