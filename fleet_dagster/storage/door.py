@@ -171,7 +171,7 @@ class Door:
     ) -> None:
         table, intent_id = write.table, uuid.uuid4().hex
         version = self.lake.version(table)
-        replaces = bool(difference.changed) or self._has_strays(write, difference.appended)
+        replaces = bool(difference.changed)
         spans = union([*difference.appended, *difference.changed])
         if replaces:
             spans = changes.few_ranges(spans)
@@ -199,12 +199,6 @@ class Door:
             self.lake.append(table, fresh, intent_id)
         self.checkpoint("written")
         self.intents.close(intent)
-
-    def _has_strays(self, write: Write, appended: Sequence[Span]) -> bool:
-        """Tell whether the lake holds rows where none are known to stand, left by a write that had to be taken back."""
-        if len(appended) > changes.MAX_RANGES:
-            return True
-        return any(self.lake.has_rows(write.table, write.fleet, span) for span in appended)
 
 
 def lease_keys(table: Table, fleet: str, span: Span) -> list[str]:

@@ -178,10 +178,6 @@ class History:
         for piece in pieces:
             self._cover_one(tx, table, fleet, piece)
 
-    def uncover(self, tx: sa.Connection, table: str, fleet: str, span: Span) -> None:
-        """Forget that windows stand in the lake."""
-        self._trim(tx, table, fleet, span)
-
     def stale(
         self, table: str, fleet: str, pieces: Sequence[Covered], *, reads: Reads
     ) -> list[Span]:

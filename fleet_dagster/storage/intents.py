@@ -21,6 +21,8 @@ from fleet_dagster.storage.leases import Leases
 
 Batch = dict[str, str | int | bool]
 """A row of the landing books."""
+DOUBTFUL = "doubtful"
+"""Inputs of windows whose rows were written against a lost lease: no inputs have this digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +137,15 @@ class Intents:
             return tx.execute(query.limit(1)).first() is not None
 
     def _take_back(self, intent: Intent) -> None:
-        """Make what an undone intent wrote count for nothing: snapshots are removed, windows must be written anew."""
+        """Make what an undone intent wrote count for nothing: snapshots are removed, windows stand as to be computed."""
         if intent.batch is not None:
             predicate = f"fleet = '{intent.fleet}' AND batch_id = '{intent.batch['batch_id']}'"
             self.lake.delete(SITE_TELEMETRY, predicate, intent.intent_id)
             return
         self._forget_superseded(intent)
+        doubtful = [Covered(entry.span, 0, DOUBTFUL) for entry in intent.entries]
         with self.control.transaction() as tx:
-            for entry in intent.entries:
-                self.history.uncover(tx, intent.table, intent.fleet, entry.span)
+            self.history.cover(tx, intent.table, intent.fleet, doubtful)
 
     def _forget_superseded(self, intent: Intent) -> None:
         if intent.supersedes:

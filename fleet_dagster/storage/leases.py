@@ -78,6 +78,18 @@ class Leases:
             expires_at = tx.execute(query).scalar()
         return expires_at is not None and _stands(holder, expires_at)
 
+    def bury(self) -> None:
+        """Remove the leases that no longer stand: what killed processes left."""
+        query = sa.select(leases.c.holder, leases.c.expires_at).distinct()
+        with self.control.reading() as tx:
+            rows = tx.execute(query).all()
+        over = [row for row in rows if not _stands(row.holder, row.expires_at)]
+        if over:
+            with self.control.transaction() as tx:
+                for row in over:
+                    same = (leases.c.holder == row.holder, leases.c.expires_at == row.expires_at)
+                    tx.execute(sa.delete(leases).where(*same))
+
     def confirm(self, tx: sa.Connection, holder: str) -> None:
         """Renew a holder's leases within a transaction of its own.
 
@@ -119,7 +131,8 @@ class Leases:
                     gone.add(row.holder)
                 # Only what was seen to be over: another writer may have taken a key over meanwhile.
                 tx.execute(sa.delete(leases).where(leases.c.holder.in_(gone)))
-                tx.execute(sa.insert(leases), rows)
+                if rows:
+                    tx.execute(sa.insert(leases), rows)
         except sa.exc.IntegrityError:  # another writer took the same key first (PostgreSQL)
             return keys[0], "another writer"
         self._unreleased -= gone

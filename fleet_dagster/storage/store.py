@@ -47,6 +47,7 @@ class Store:
             _create_tables(lake, history)
             door = Door(control, lake, history, checkpoint=checkpoint or (lambda _step: None))
             door.recover()
+            door.leases.bury()
         except BaseException:
             control.dispose()
             raise

@@ -1,0 +1,218 @@
+"""Small installations for tests: a simulated fleet, landed in a store, and what a store then holds."""
+
+import datetime as dt
+import functools
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import sqlalchemy as sa
+
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.ingest.simulator import DEMO_FAULTS, Scenario, demo_config, simulate
+from fleet_dagster.ingest.snapshots import landed_table
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.tables import TABLES, Table, derived_tables, superseded
+from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.storage.control import schema
+from fleet_dagster.storage.landing import Batch
+from fleet_dagster.storage.store import Store
+
+FIRST = int(dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000
+"""First instant of the test fleets."""
+NAME = "plant"
+ROOT = Path(__file__).parent.parent
+
+
+def days(first: int, end: int) -> Span:
+    """Return whole days of the test fleets, counted from their first."""
+    return Span(FIRST + first * DAY, FIRST + end * DAY)
+
+
+def plant(
+    *, n_sites: int = 6, n_regions: int = 2, interval_s: int = 600, **changes: Any
+) -> FleetConfig:
+    """Return a fleet with a mixed plant's KPIs; any of its settings may be changed."""
+    content = demo_config(
+        NAME, "mixed", n_sites=n_sites, n_regions=n_regions, start_date=dt.date(2026, 1, 1)
+    )
+    return FleetConfig.model_validate({**content, "interval_s": interval_s, **changes})
+
+
+@functools.cache
+def telemetry(
+    n_days: int, *, n_sites: int = 6, n_regions: int = 2, step_s: int = 120, seed: int = 1
+) -> pa.Table:
+    """Return simulated snapshots with duplicates, late and malformed ones, dropouts and planted faults."""
+    scenario = Scenario(
+        seed=seed,
+        kind="mixed",
+        n_sites=n_sites,
+        n_regions=n_regions,
+        step_s=step_s,
+        faults={**DEMO_FAULTS, "dropout": 6.0},
+        duplicates_share=0.01,
+        late_share=0.01,
+        too_late_share=0.1,
+        malformed_share=0.005,
+        absent_share=0.01,
+    )
+    settings = plant(n_sites=n_sites, n_regions=n_regions)
+    return simulate(settings, scenario, FIRST, FIRST + n_days * DAY).telemetry
+
+
+def land(
+    store: Store,
+    config: FleetConfig,
+    raw: pa.Table,
+    *,
+    batch_id: str,
+    key: str | None = None,
+    received_at: int = FIRST + 400 * DAY,
+    historical: bool = False,
+) -> Batch:
+    """Judge raw snapshots and land them, as an import does."""
+    store.registry.ensure(config)
+    rows = landed_table(
+        config,
+        raw,
+        batch_id=batch_id,
+        received_at_us=received_at,
+        historical=historical,
+        admit=lambda seen: store.registry.admit(config, seen),
+    )
+    return store.landing.append(
+        config.name,
+        rows,
+        batch_id=batch_id,
+        idempotency_key=key or batch_id,
+        source="simulator",
+        historical=historical,
+    )
+
+
+def snapshots(
+    site: str,
+    stamps: Sequence[int],
+    config: FleetConfig,
+    *,
+    received: int | None = None,
+    share: float = 0.5,
+) -> pa.Table:
+    """Return plain snapshots of one site, every KPI at the same share of its range."""
+    received_at = [_text(received if received is not None else t) for t in stamps]
+    columns: dict[str, Any] = {
+        "site_id": [site] * len(stamps),
+        "timestamp": [_text(t) for t in stamps],
+        "status": ["0"] * len(stamps),
+        "uptime_pct": ["100"] * len(stamps),
+        "fault_count": ["0"] * len(stamps),
+        "received_at": received_at,
+    }
+    for kpi in config.kpis:
+        columns[kpi.name] = [str(kpi.lo + share * (kpi.hi - kpi.lo))] * len(stamps)
+    return pa.table(columns)
+
+
+def rows_of(
+    store: Store, table: Table, span: Span | None = None, *, fleet: str = NAME
+) -> pd.DataFrame:
+    """Return a table's stored rows, in the order of its key."""
+    found = store.lake.read(
+        table,
+        fleet,
+        span or days(-60, 500),
+        time_column="timestamp" if table.name == "site_telemetry" else "window_start",
+    )
+    return by_key(table, found.to_pandas())
+
+
+def by_key(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as comparable values, in the order of the table's key."""
+    spelled = rows[
+        [c for c in table.column_names if c in rows and c not in ("fleet", "day")]
+    ].copy()
+    for name in spelled:
+        if isinstance(spelled[name].dtype, pd.CategoricalDtype):
+            spelled[name] = spelled[name].astype(object)
+    for name in ("fault_count", "anomaly_count", "sequence"):
+        if name in spelled:
+            spelled[name] = spelled[name].astype("Float64").astype(float)
+    keys = [k for k in table.key if k in spelled]
+    return spelled.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def assert_same(table: Table, left: pd.DataFrame, right: pd.DataFrame) -> None:
+    """Assert that two sets of a table's rows are equal, bit for bit."""
+    pd.testing.assert_frame_equal(
+        by_key(table, left),
+        by_key(table, right),
+        check_exact=True,
+        check_dtype=False,
+        obj=table.name,
+    )
+
+
+def tables_of(store: Store, span: Span | None = None) -> dict[str, pd.DataFrame]:
+    """Return every derived table's stored rows."""
+    return {t.name: rows_of(store, t, span) for t in derived_tables()}
+
+
+def assert_same_tables(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> int:
+    """Assert that two stores hold the same rows of every derived table; returns how many."""
+    assert left.keys() == right.keys()
+    for name in left:
+        assert_same(TABLES[name], left[name], right[name])
+    return sum(len(rows) for rows in left.values())
+
+
+def replaced_rows(store: Store) -> dict[str, pd.DataFrame]:
+    """Return every superseded row, without what says when and by whom."""
+    found = {}
+    for table in derived_tables():
+        rows = rows_of(store, superseded(table))
+        kept = rows.drop(columns=["intent_id", "superseded_at"])
+        found[table.name] = kept.sort_values(
+            [k for k in table.key if k in kept], kind="stable", ignore_index=True
+        )
+    return found
+
+
+def books(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what the control database holds, without clock times and random names."""
+    skipped = {"recorded_at", "landed_at", "applied_at", "intent_id", "run_id"}
+    found = {}
+    with store.control.reading() as tx:
+        for table in schema.metadata.sorted_tables:
+            columns = [c for c in table.columns if c.name not in skipped]
+            query = sa.select(*columns).order_by(*table.primary_key.columns)
+            found[table.name] = [tuple(row) for row in tx.execute(query)]
+    return found
+
+
+def refresh_all(store: Store, config: FleetConfig, span: Span, **options: Any) -> int:
+    """Refresh every table of a span; returns how many rows were written."""
+    return sum(o.rows_written for o in Refresh(store, config, **options).everything(span))
+
+
+def shuffled(items: Iterable[Any], seed: int) -> list[Any]:
+    """Return items in an order drawn from a seed."""
+    listed = list(items)
+    return [listed[i] for i in np.random.default_rng(seed).permutation(len(listed))]
+
+
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    """Start the worker of these tests as a process of its own; see `worker.py`."""
+    command = [sys.executable, "-m", "fleet_dagster_tests.worker", *(str(a) for a in arguments)]
+    return subprocess.Popen(  # noqa: S603 - our own module
+        command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+
+
+def _text(instant: int) -> str:
+    return dt.datetime.fromtimestamp(instant / 1_000_000, tz=dt.UTC).isoformat()

@@ -1,0 +1,72 @@
+"""A process of its own for tests that kill writers, or let several write at once.
+
+    python -m fleet_dagster_tests.worker work HOME STEP
+    python -m fleet_dagster_tests.worker refresh LAKE CONTROL INTERVAL_S SEED FIRST END
+
+It says `ready` once it has loaded everything and goes on when it reads a line. `work` kills itself at the STEP-th
+checkpoint that it passes (never, if STEP is 0); `refresh` brings single days up to date in an order drawn from SEED.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from fleet_dagster.core.windows import HOUR
+from fleet_dagster.storage import maintenance
+from fleet_dagster.storage.store import Store
+from fleet_dagster_tests import installations as at
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command."""
+    command, *rest = arguments
+    print("ready", flush=True)
+    sys.stdin.readline()
+    if command == "work":
+        work(Path(rest[0]), die_at=int(rest[1]))
+    else:
+        refresh(rest[0], rest[1], *(int(a) for a in rest[2:]))
+
+
+def work(home: Path, *, die_at: int) -> None:
+    """Do the work that a killed process leaves half done, up to the checkpoint at which to die."""
+    passed = 0
+
+    def checkpoint(_step: str) -> None:
+        nonlocal passed
+        passed += 1
+        if passed == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Store.at(home, checkpoint=checkpoint) as store:
+        everything(store)
+
+
+def prepare(store: Store) -> None:
+    """Bring an installation to where the work starts: one day landed and refreshed."""
+    config, raw = at.plant(interval_s=1800), at.telemetry(2, step_s=600)
+    at.land(store, config, raw.slice(0, raw.num_rows // 2), batch_id="first")
+    at.refresh_all(store, config, at.days(0, 1))
+
+
+def everything(store: Store) -> None:
+    """Land the rest and a correction, refresh, tidy up: the same however often it is begun."""
+    config, raw = at.plant(interval_s=1800), at.telemetry(2, step_s=600)
+    at.land(store, config, raw.slice(raw.num_rows // 2), batch_id="second")
+    late = at.snapshots("MX-0002", [at.FIRST + 7 * HOUR + 1], config, share=0.9)
+    at.land(store, config, late, batch_id="late", historical=True)
+    at.refresh_all(store, config, at.days(0, 2))
+    maintenance.compact(store)
+
+
+def refresh(lake: str, control: str, interval_s: int, seed: int, first: int, end: int) -> None:
+    """Refresh single days of a fleet, in an order drawn from a seed."""
+    config = at.plant(interval_s=interval_s)
+    with Store.of(lake, control) as store:
+        for day in at.shuffled(at.days(first, end).days(), seed):
+            at.refresh_all(store, config, day, run_id=f"run-{seed}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
