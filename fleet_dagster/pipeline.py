@@ -16,6 +16,7 @@ import pyarrow as pa
 from fleet_dagster.core.windows import HOUR, SECOND, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.ingest.snapshots import landed_table
+from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError
 from fleet_dagster.model.fleet import Fleet
@@ -181,22 +182,31 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, d
         if has_receipts
         else config.source
     )
+    raw = pa.Table.from_pandas(telemetry, preserve_index=False)
     judged = landed_table(
         config.model_copy(update={"source": source}),
-        pa.Table.from_pandas(telemetry, preserve_index=False),
+        raw,
         batch_id="frame",
-        received_at_us=_last_stamp(telemetry),
+        received_at_us=_last_stamp(config, raw),
         historical=not has_receipts,
         admit=admit,
     )
     return frames.telemetry_frame(judged), admitted
 
 
-def _last_stamp(telemetry: pd.DataFrame) -> int:
-    if "timestamp" not in telemetry:
+def _last_stamp(config: FleetConfig, raw: pa.Table) -> int:
+    """Return when a frame without receipts counts as received: with its last snapshot [us]."""
+    name = config.source.timestamp
+    if name not in raw.column_names:
         return 0
-    stamps = pd.to_datetime(telemetry["timestamp"], utc=True, errors="coerce").dropna()
-    return int(frames.microseconds(stamps).max()) if len(stamps) else 0
+    stamps = parse_stamps(
+        raw.column(name).combine_chunks(),
+        name=name,
+        time_format=config.source.time_format,
+        zone=config.source.timezone,
+        source="telemetry",
+    )
+    return int(stamps.us[stamps.is_usable].max(initial=0))
 
 
 def _instant(given: pd.Timestamp | str) -> int:

@@ -17,7 +17,7 @@ MIDNIGHT = 1_767_571_200_000_000
 """2026-01-05T00:00Z, a Monday."""
 NOON = MIDNIGHT + 12 * HOUR
 KPIS: tuple[dict[str, Any], ...] = (
-    {"name": "output_kw", "unit": "kW", "lo": 0.0, "hi": 500.0, "direction": "higher"},
+    {"name": "output_kw", "unit": "kW", "lo": 0.0, "hi": 512.0, "direction": "higher"},
     {"name": "vibration", "unit": "mm/s", "lo": 0.0, "hi": 10.0, "direction": "lower"},
     {
         "name": "bearing_c",
@@ -115,7 +115,7 @@ def _with_malformed(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
 
 
 def landed(
-    settings: FleetConfig, frame: pd.DataFrame, *, received_at: int = NOON + 24 * HOUR
+    settings: FleetConfig, frame: pd.DataFrame, *, received_at: int = NOON + 1000 * HOUR
 ) -> pd.DataFrame:
     """Land a frame of snapshots of registered sites as one batch of history."""
     return telemetry_frame(

@@ -63,7 +63,7 @@ def _health(
     uptime: NDArray[np.float64],
     faults: NDArray[np.float64],
 ) -> HealthParts:
-    pieces = []
+    pieces = [] if uptime.shape[1] else [HealthParts(uptime, uptime, faults)]
     for run in fleet.settings_runs(span.start, span.end):
         part = slice(
             (run.start - span.start) // fleet.interval, (run.end - span.start) // fleet.interval
