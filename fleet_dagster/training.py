@@ -75,7 +75,9 @@ def train(
     regions = dict(
         zip(assignment["site_id"].astype(str), assignment["region_id"].astype(str), strict=True)
     )
-    return node.baseline(then, training_day, _hours(then, read, training_day, span, samples), regions)
+    return node.baseline(
+        then, training_day, _hours(then, read, training_day, span, samples), regions
+    )
 
 
 def _hours(

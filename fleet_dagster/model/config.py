@@ -37,13 +37,21 @@ class Kpi(Frozen):
     """One key performance indicator: its unit, its range, and which way is better."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+    """Name; also the source column, unless `source.kpis` names another."""
     unit: str = "1"
+    """Unit of lo, hi and the target."""
     lo: float = 0.0
+    """Lower end of the usual range: 0 after normalising."""
     hi: float = 1.0
+    """Upper end of the usual range: 1 after normalising."""
     direction: Literal["higher", "lower", "band"] = "higher"
+    """Which way is better; `band` is best between target_lo and target_hi."""
     target_lo: float | None = None
+    """Lower end of the target, for `band`."""
     target_hi: float | None = None
+    """Upper end of the target, for `band`."""
     domain: str = "general"
+    """What it is about: thermal, electrical, mechanical, …"""
 
     @model_validator(mode="after")
     def _range_and_target_make_sense(self) -> Self:
@@ -74,12 +82,19 @@ class RegionMapping(Frozen):
     """Puts a site into a region, from an instant on."""
 
     site_id: Identifier
+    """Site, as the source names it."""
     region_id: Identifier
+    """Region."""
     weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 1.0
+    """Weight in the means, such as the rated capacity."""
     critical: bool = False
+    """Always looked at, even in a storm."""
     depends_on: tuple[Identifier, ...] = ()
+    """Sites upstream, whose faults reach this one."""
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    """Place. [degrees]"""
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Place. [degrees]"""
     valid_from: AwareDatetime | None = None
     """Start of validity; None means since the beginning of time."""
 
@@ -96,16 +111,27 @@ class AIModelSlot(Frozen):
     """One registered AI model."""
 
     slot_id: Annotated[int, Field(ge=0, le=15)]
+    """Slot."""
     model_id: Identifier
+    """Name of the model."""
     domain: str = "general"
+    """Which sites' windows it sees."""
     version: str = "1"
+    """Version of the model."""
     active: bool = True
+    """Whether it is asked."""
     rate_limit_hz: Annotated[float, Field(gt=0)] = 10.0
+    """Inferences per second of event time."""
     confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Results below it are kept, but not accepted."""
     backend: Literal["sklearn", "onnx", "http", "entry_point"] = "sklearn"
+    """How the model runs."""
     artifact: str = ""
+    """Where the model is."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Digest that pins the artifact."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """How long an inference may take. [s]"""
 
 
 class HotSettings(Frozen):
@@ -130,29 +156,47 @@ class FleetConfig(Frozen):
     """Everything that defines one fleet; raises on the first limit that is broken, naming field, value, limit and fix."""
 
     name: FleetName
+    """Name: lower case letters, digits and _."""
     profile: FleetProfile = Field(default_factory=fleet_profile_small)
+    """Size class, by name or spelled out."""
     kpis: Annotated[tuple[Kpi, ...], Field(min_length=1, max_length=N_KPIS)]
+    """Up to 16 KPIs, most important first."""
     region_mappings: tuple[RegionMapping, ...] = ()
+    """Which site lies in which region."""
     health_weights: HealthWeights = PRESETS["energy"]
+    """What health is made of: a preset's name, or spelled out."""
     ai_models: tuple[AIModelSlot, ...] = ()
+    """Registered AI models."""
     interval_s: int = 0
     """Window length; 0 takes the profile's. [s]"""
     staleness_threshold_s: Annotated[int, Field(ge=1, le=86_400)] = 120
+    """Age of a site's last snapshot from which it counts as offline. [s]"""
     allowed_lateness_days: Annotated[float, Field(ge=0, le=365)] = 7.0
+    """Snapshots that arrive later than this are quarantined; imported history never is. [d]"""
     future_tolerance_s: Annotated[int, Field(ge=0, le=86_400)] = 600
+    """How far ahead of its arrival a snapshot may be stamped. [s]"""
     grace_s: Annotated[int, Field(ge=0, le=86_400)] = 120
+    """How long after its end a window waits before it is settled. [s]"""
     min_good_pct: Annotated[float, Field(ge=0, le=100)] = 80.0
+    """Share of good readings below which a window is marked. [%]"""
     partition: Literal["daily", "hourly"] = "daily"
+    """Length of Dagster's partitions."""
     timezone: ZoneName = "UTC"
+    """Zone of partitions and of start_date, as an IANA name."""
     start_date: Annotated[dt.date, Field(ge=dt.date(1971, 1, 1))] = dt.date(2026, 1, 1)
+    """First day of the fleet's history; earlier telemetry is quarantined."""
     deviation_sigma: Annotated[float, Field(gt=0)] = 3.0
+    """Deviation from the baseline from which a site is published. [scaled MADs]"""
     outlier_sigma: Annotated[float, Field(ge=0)] = 0.0
     """Outlier threshold; 0 takes the profile's. [scaled MADs]"""
     anomaly_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Anomaly threshold; 0 takes the profile's."""
     telemetry_retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How long telemetry is kept after its receipt. [d]"""
     schedule_minutes: Annotated[int, Field(ge=1, le=60)] = 5
+    """How often the schedule brings the fleet up to date. [min]"""
     source: SourceMapping = SourceMapping()
+    """How the columns of telemetry files are called."""
 
     @model_validator(mode="before")
     @classmethod

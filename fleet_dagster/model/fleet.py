@@ -88,7 +88,17 @@ class Fleet:
     def of(cls, config: FleetConfig, seen: Mapping[str, int] | None = None) -> "Fleet":
         """Return the fleet that a configuration alone describes: one version, its mapped sites first.
 
-        `seen` gives the first usable snapshot of sites that telemetry names, in order of registration. [us]
+        Parameters
+        ----------
+        config : FleetConfig
+            The configuration, in force since ever.
+        seen : mapping of str to int, optional
+            First usable snapshot of sites that telemetry names, in order of registration. [us]
+
+        Returns
+        -------
+        Fleet
+            The fleet.
         """
         interval, first = config.interval_s * 1_000_000, first_mapped(config)
         for name, instant in (seen or {}).items():

@@ -19,12 +19,19 @@ class FleetProfile(Frozen):
     """The size class of a fleet: its limits and default thresholds."""
 
     name: str
+    """Name of the size class."""
     max_sites: Annotated[int, Field(ge=1, le=1000)]
+    """Sites at most."""
     max_regions: Annotated[int, Field(ge=1, le=64)]
+    """Regions at most."""
     ai_slots: Annotated[int, Field(ge=0, le=16)]
+    """Number of AI slots."""
     interval_s: Annotated[int, Field(ge=1, le=3600)]
+    """Window length. [s]"""
     anomaly_threshold: Annotated[float, Field(gt=0, lt=1)]
+    """Anomaly score from which a site is anomalous."""
     outlier_sigma: Annotated[float, Field(gt=0)]
+    """Modified Z-score from which a site is an outlier."""
 
 
 class HealthWeights(Frozen):
@@ -36,8 +43,11 @@ class HealthWeights(Frozen):
     weights: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1, max_length=N_KPIS)
     ]
+    """Weight of each KPI, in KPI order; 0 leaves one out."""
     uptime_weight: Annotated[float, Field(ge=0, le=1)]
+    """Share of uptime in the health."""
     fault_weight: Annotated[float, Field(ge=0, le=1)]
+    """Share of the absence of faults in the health."""
 
     @property
     def weight_count(self) -> int:
