@@ -258,7 +258,8 @@ class Lake:
         folder = Path(self.uri(table))
         for version in versions:
             entry = folder / "_delta_log" / f"{version:020d}.json"
-            actions = [json.loads(line) for line in entry.read_text().splitlines()]
+            lines = entry.read_bytes().split(b"\n")  # texts within may hold any other line break
+            actions = [json.loads(line) for line in lines if line]
             added = [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
             for path in [*added, *{p.parent for p in added}, entry, entry.parent]:
                 _flush(path)
