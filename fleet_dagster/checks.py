@@ -26,22 +26,37 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
     if table is INGEST_STATS:
         specs.append(
             dg.AssetCheckSpec(
-                ACCOUNTED, asset=key, blocking=True, description="landed = used + duplicates + quarantined + sampled_out, in every partition."
+                ACCOUNTED,
+                asset=key,
+                blocking=True,
+                description="landed = used + duplicates + quarantined + sampled_out, in every partition.",
             )
         )
     if table is QUARANTINE:
-        specs.append(dg.AssetCheckSpec(QUARANTINE_SHARE, asset=key, description="Warns when snapshots could not be used, by reason."))
+        specs.append(
+            dg.AssetCheckSpec(
+                QUARANTINE_SHARE,
+                asset=key,
+                description="Warns when snapshots could not be used, by reason.",
+            )
+        )
     return specs
 
 
-def results_of(key: dg.AssetKey, outcome: Outcome, figures: Mapping[str, Figures]) -> list[dg.AssetCheckResult]:
+def results_of(
+    key: dg.AssetKey, outcome: Outcome, figures: Mapping[str, Figures]
+) -> list[dg.AssetCheckResult]:
     """Return the results of one table's checks."""
     results = [
         dg.AssetCheckResult(
             asset_key=key,
             check_name=FITS,
             passed=not outcome.violations,
-            metadata={"violations": dg.MetadataValue.md("\n".join(f"- {v}" for v in outcome.violations) or "none")},
+            metadata={
+                "violations": dg.MetadataValue.md(
+                    "\n".join(f"- {v}" for v in outcome.violations) or "none"
+                )
+            },
         )
     ]
     if outcome.table is INGEST_STATS:
@@ -57,7 +72,10 @@ def _accounted(key: dg.AssetKey, figures: Mapping[str, Figures]) -> dg.AssetChec
     wrong = {partition: difference for partition, difference in off.items() if difference}
     landed = sum(int(f["landed"]) for f in figures.values())
     return dg.AssetCheckResult(
-        asset_key=key, check_name=ACCOUNTED, passed=not wrong, metadata={"landed": landed, "unaccounted": dg.MetadataValue.json(wrong)}
+        asset_key=key,
+        check_name=ACCOUNTED,
+        passed=not wrong,
+        metadata={"landed": landed, "unaccounted": dg.MetadataValue.json(wrong)},
     )
 
 
@@ -66,8 +84,16 @@ def _quarantined(key: dg.AssetKey, figures: Mapping[str, Figures]) -> dg.AssetCh
     for own in figures.values():
         for name, count in own.items():
             if name.startswith("problem_"):
-                reasons[name.removeprefix("problem_")] = reasons.get(name.removeprefix("problem_"), 0) + int(count)
-    table = "\n".join(["| reason | snapshots |", "|---|---|", *(f"| {r} | {n} |" for r, n in sorted(reasons.items()))])
+                reasons[name.removeprefix("problem_")] = reasons.get(
+                    name.removeprefix("problem_"), 0
+                ) + int(count)
+    table = "\n".join(
+        [
+            "| reason | snapshots |",
+            "|---|---|",
+            *(f"| {r} | {n} |" for r, n in sorted(reasons.items())),
+        ]
+    )
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=QUARANTINE_SHARE,

@@ -20,7 +20,14 @@ from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
 from fleet_dagster.storage.installation import Installation
 
-NODES = (region_mapper, site_ingest, baseline, fleet_aggregator, regional_scorer, performance_comparator)
+NODES = (
+    region_mapper,
+    site_ingest,
+    baseline,
+    fleet_aggregator,
+    regional_scorer,
+    performance_comparator,
+)
 
 
 def create_fleet(config: FleetConfig, installation: Installation | None = None) -> dg.Definitions:
@@ -39,7 +46,9 @@ def create_fleet(config: FleetConfig, installation: Installation | None = None) 
     )
 
 
-def upkeep(configs: Sequence[FleetConfig], installation: Installation | None = None) -> dg.Definitions:
+def upkeep(
+    configs: Sequence[FleetConfig], installation: Installation | None = None
+) -> dg.Definitions:
     """Return the definitions that the fleets of one installation share."""
     tidy = lake_maintenance(configs)
     return dg.Definitions(

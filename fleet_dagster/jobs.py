@@ -12,10 +12,13 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import compact, expire_telemetry
-from fleet_dagster.storage.store import Store
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+    from fleet_dagster.storage.store import Store
 
 RUNS_KEPT_DAYS = 3
 """Age from which a finished run may go, if every partition it materialized has a newer materialization."""
@@ -46,16 +49,35 @@ def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
         """Expire whole days of telemetry whose retention has passed."""
         store: Store = getattr(context.resources, RESOURCE_KEY)
         for config in configs:
-            days = expire_telemetry(store, config.name, now=now_us(), retention_days=config.telemetry_retention_days)
-            context.log.info("fleet %s: %d days of telemetry expired: %s", config.name, len(days), ", ".join(days) or "none")
+            days = expire_telemetry(
+                store, config.name, now=now_us(), retention_days=config.telemetry_retention_days
+            )
+            context.log.info(
+                "fleet %s: %d days of telemetry expired: %s",
+                config.name,
+                len(days),
+                ", ".join(days) or "none",
+            )
 
-    @dg.op(name="compact_lake", required_resource_keys={RESOURCE_KEY}, ins={"after": dg.In(dg.Nothing)})
+    @dg.op(
+        name="compact_lake", required_resource_keys={RESOURCE_KEY}, ins={"after": dg.In(dg.Nothing)}
+    )
     def tidy(context: dg.OpExecutionContext) -> None:
         """Merge small files, write checkpoints, remove files that nothing needs any more."""
         for done in compact(getattr(context.resources, RESOURCE_KEY)):
-            context.log.info("%s: %d files -> %d, %d removed", done.table, done.files_before, done.files_after, done.files_removed)
+            context.log.info(
+                "%s: %d files -> %d, %d removed",
+                done.table,
+                done.files_before,
+                done.files_after,
+                done.files_removed,
+            )
 
-    @dg.job(name="lake_maintenance", executor_def=dg.in_process_executor, description=lake_maintenance.__doc__)
+    @dg.job(
+        name="lake_maintenance",
+        executor_def=dg.in_process_executor,
+        description=lake_maintenance.__doc__,
+    )
     def job() -> None:
         tidy(after=expire())
 
@@ -66,7 +88,9 @@ def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
 def purge_runs(context: dg.OpExecutionContext) -> None:
     """Delete old finished runs, keeping those that last materialized some partition."""
     instance = context.instance
-    before = dt.datetime.fromtimestamp(now_us() / 1e6, tz=dt.UTC) - dt.timedelta(days=RUNS_KEPT_DAYS)
+    before = dt.datetime.fromtimestamp(now_us() / 1e6, tz=dt.UTC) - dt.timedelta(
+        days=RUNS_KEPT_DAYS
+    )
     removed = 0
     for run_id in superseded_runs(instance, before):
         instance.delete_run(run_id)
@@ -84,19 +108,29 @@ def purge_event_log() -> None:
 def superseded_runs(instance: dg.DagsterInstance, before: dt.datetime) -> Iterator[str]:
     """Yield the finished runs created before an instant that no partition's newest materialization comes from."""
     kept = _protected_runs(instance)
-    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    records = instance.get_run_records(filters=dg.RunsFilter(created_before=before, statuses=finished))
+    finished = [
+        dg.DagsterRunStatus.SUCCESS,
+        dg.DagsterRunStatus.FAILURE,
+        dg.DagsterRunStatus.CANCELED,
+    ]
+    records = instance.get_run_records(
+        filters=dg.RunsFilter(created_before=before, statuses=finished)
+    )
     yield from (r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept)
 
 
 def _protected_runs(instance: dg.DagsterInstance) -> set[str]:
     kept: set[str] = set()
     for key in instance.all_asset_keys():
-        newest = instance.event_log_storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        newest = instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
         ids = list(newest.values())
         for i in range(0, len(ids), _CHUNK):
             wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[i : i + _CHUNK])
-            kept.update(r.run_id for r in instance.fetch_materializations(wanted, limit=_CHUNK).records)
+            kept.update(
+                r.run_id for r in instance.fetch_materializations(wanted, limit=_CHUNK).records
+            )
     return kept
 
 

@@ -1,13 +1,16 @@
 """What Dagster shows of a table: its columns once, and figures for each partition that plot over time."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from fleet_dagster.core.windows import Span
+from fleet_dagster.core.windows import Span, union
+from fleet_dagster.model.config import Kpi
 from fleet_dagster.model.tables import (
     FLEET_KPI,
     INGEST_STATS,
@@ -15,46 +18,70 @@ from fleet_dagster.model.tables import (
     REGIONAL_HEALTH,
     SITE_KPI,
     SITE_RANKING,
-    SITE_TELEMETRY,
+    UNMAPPED,
     Column,
     Table,
 )
 from fleet_dagster.storage.store import Store
 
 Figures = dict[str, float | int | str]
-_STAMP = pa.timestamp("us", tz="UTC")
 
 
-def column_schema(table: Table) -> dg.TableSchema:
-    """Return a table's columns as Dagster shows them."""
+def column_schema(table: Table, kpis: Sequence[Kpi]) -> dg.TableSchema:
+    """Return a table's columns as Dagster shows them; numbered KPI columns say which KPI that is in this fleet."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=c.name,
                 type=c.type,
-                description=f"{c.meaning} [{c.unit}]" if c.unit else c.meaning,
-                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=False, other=_limits(c)),
+                description=_meaning(c, kpis),
+                constraints=dg.TableColumnConstraints(
+                    nullable=c.nullable, unique=False, other=_limits(c)
+                ),
             )
             for c in table.columns
         ]
     )
 
 
-def partition_figures(store: Store, table: Table, fleet: str, spans: Mapping[str, Span]) -> dict[str, Figures]:
-    """Return the figures of each partition, from one read of what is stored."""
+def partition_figures(
+    store: Store, table: Table, fleet: str, spans: Mapping[str, Span], written: Sequence[Span]
+) -> dict[str, Figures]:
+    """Return the figures of each partition, from one read of what is stored; `written` are the windows just written."""
     summarise, columns = _SUMMARIES.get(table.name, (_no_more, ()))
-    time_column = "timestamp" if table is SITE_TELEMETRY else "window_start"
     whole = Span(min(s.start for s in spans.values()), max(s.end for s in spans.values()))
-    rows = store.lake.read(table, fleet, whole, columns=[time_column, *columns], time_column=time_column)
-    return {key: {"dagster/row_count": own.num_rows, **summarise(own)} for key, own in _split(rows, time_column, spans)}
+    rows = store.lake.read(table, fleet, whole, columns=["window_start", *columns])
+    starts = rows.column("window_start").cast(pa.int64()).to_numpy()
+    fresh = _within(starts, union(list(written)))
+    figures: dict[str, Figures] = {}
+    for key, span in spans.items():
+        own = (starts >= span.start) & (starts < span.end)
+        figures[key] = {
+            "dagster/row_count": int(own.sum()),
+            "rows_written": int((own & fresh).sum()),
+            **summarise(rows.filter(pa.array(own))),
+        }
+    return figures
 
 
-def _split(rows: pa.Table, time_column: str, spans: Mapping[str, Span]) -> list[tuple[str, pa.Table]]:
-    stamps = rows.column(time_column)
-    return [
-        (key, rows.filter(pc.and_(pc.greater_equal(stamps, pa.scalar(s.start, _STAMP)), pc.less(stamps, pa.scalar(s.end, _STAMP)))))
-        for key, s in spans.items()
-    ]
+def _within(starts: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
+    """Tell which windows lie in one of the spans, which are in order and apart."""
+    if not spans:
+        return np.zeros(starts.size, bool)
+    place = np.searchsorted([s.start for s in spans], starts, side="right") - 1
+    ends = np.array([s.end for s in spans], np.int64)
+    return (place >= 0) & (starts < ends[place])
+
+
+def _meaning(column: Column, kpis: Sequence[Kpi]) -> str:
+    text = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
+    numbered = re.search(r"_(\d\d)$", column.name)
+    if not numbered:
+        return text
+    k = int(numbered[1])
+    if k >= len(kpis):
+        return f"{text}: none, this fleet has {len(kpis)}"
+    return f"{text}: {kpis[k].name} ({kpis[k].lo:g} to {kpis[k].hi:g} {kpis[k].unit})"
 
 
 def _limits(column: Column) -> list[str]:
@@ -67,8 +94,8 @@ def _no_more(_rows: pa.Table) -> Figures:
     return {}
 
 
-def _float(value: Any) -> float:  # Any: an Arrow scalar's Python value
-    return float("nan") if value is None else float(value)
+def _float(value: pa.Scalar) -> float:
+    return float(value.as_py())
 
 
 def _fleet_figures(rows: pa.Table) -> Figures:
@@ -76,25 +103,33 @@ def _fleet_figures(rows: pa.Table) -> Figures:
         return {}
     last = rows.take(pc.sort_indices(rows, sort_keys=[("window_start", "descending")])[:1])
     return {
-        "fleet_health_mean": _float(pc.mean(rows["fleet_health"]).as_py()),
-        "fleet_health_min": _float(pc.min(rows["fleet_health"]).as_py()),
-        "fleet_health_newest": _float(last["fleet_health"][0].as_py()),
-        "coverage_mean": _float(pc.mean(rows["coverage"]).as_py()),
-        "sites_not_online_max": int(pc.max(pc.subtract(rows["total_sites"], rows["sites_online"])).as_py()),
+        "fleet_health_mean": _float(pc.mean(rows["fleet_health"])),
+        "fleet_health_min": _float(pc.min(rows["fleet_health"])),
+        "fleet_health_newest": _float(last["fleet_health"][0]),
+        "coverage_mean": _float(pc.mean(rows["coverage"])),
+        "sites_not_online_max": int(
+            pc.max(pc.subtract(rows["total_sites"], rows["sites_online"])).as_py()
+        ),
     }
 
 
 def _regional_figures(rows: pa.Table) -> Figures:
+    """Look at the regions that mappings name: what nobody mapped has no region to blame."""
+    regions = rows["region_id"].cast(pa.string())
+    mapped = pc.not_equal(regions, UNMAPPED)
+    rows, regions = rows.filter(mapped), regions.filter(mapped)
     if not rows.num_rows:
         return {}
-    plain = pa.table({"region_id": rows["region_id"].cast(pa.string()), "health_score": rows["health_score"]})
+    plain = pa.table({"region_id": regions, "health_score": rows["health_score"]})
     means = plain.group_by("region_id").aggregate([("health_score", "mean")])
     worst = means.take(pc.sort_indices(means, sort_keys=[("health_score_mean", "ascending")])[:1])
     return {
         "regions": means.num_rows,
         "worst_region": str(worst["region_id"][0].as_py()),
-        "worst_region_health_mean": _float(worst["health_score_mean"][0].as_py()),
-        "critical_region_windows": int(pc.sum(pc.equal(rows["band"].cast(pa.string()), "critical")).as_py()),
+        "worst_region_health_mean": _float(worst["health_score_mean"][0]),
+        "critical_region_windows": int(
+            pc.sum(pc.equal(rows["band"].cast(pa.string()), "critical")).as_py()
+        ),
     }
 
 
@@ -103,7 +138,7 @@ def _ranking_figures(rows: pa.Table) -> Figures:
         return {}
     lasting = rows.filter(rows["is_persistent_outlier"])
     return {
-        "outlier_pct": 100.0 * _float(pc.mean(rows["is_outlier"].cast(pa.int8())).as_py()),
+        "outlier_pct": 100.0 * _float(pc.mean(rows["is_outlier"].cast(pa.int8()))),
         "persistent_outlier_sites": len(pc.unique(lasting["site_id"].cast(pa.string()))),
     }
 
@@ -115,8 +150,8 @@ def _site_figures(rows: pa.Table) -> Figures:
         "snapshots_used": int(pc.sum(rows["n_snapshots"]).as_py() or 0),
         "duplicates": int(pc.sum(rows["n_duplicates"]).as_py() or 0),
         "stale_pct": 100.0 * rows["last_seen"].null_count / rows.num_rows,
-        "low_quality_pct": 100.0 * _float(pc.mean(rows["is_low_quality"].cast(pa.int8())).as_py()),
-        "kpis_present_mean": _float(pc.mean(rows["kpi_count"]).as_py()),
+        "low_quality_pct": 100.0 * _float(pc.mean(rows["is_low_quality"].cast(pa.int8()))),
+        "kpis_present_mean": _float(pc.mean(rows["kpi_count"])),
     }
 
 
@@ -126,7 +161,13 @@ def _book_figures(rows: pa.Table) -> Figures:
 
 
 def _quarantine_figures(rows: pa.Table) -> Figures:
-    counts = sorted(((c["values"], c["counts"]) for c in pc.value_counts(rows["problem"].cast(pa.string())).to_pylist()), key=str)
+    counts = sorted(
+        (
+            (c["values"], c["counts"])
+            for c in pc.value_counts(rows["problem"].cast(pa.string())).to_pylist()
+        ),
+        key=str,
+    )
     return {f"problem_{name}": int(count) for name, count in counts}
 
 
@@ -134,7 +175,13 @@ _SUMMARIES: dict[str, tuple[Callable[[pa.Table], Figures], tuple[str, ...]]] = {
     FLEET_KPI.name: (_fleet_figures, ("fleet_health", "coverage", "total_sites", "sites_online")),
     REGIONAL_HEALTH.name: (_regional_figures, ("region_id", "health_score", "band")),
     SITE_RANKING.name: (_ranking_figures, ("site_id", "is_outlier", "is_persistent_outlier")),
-    SITE_KPI.name: (_site_figures, ("n_snapshots", "n_duplicates", "last_seen", "is_low_quality", "kpi_count")),
-    INGEST_STATS.name: (_book_figures, ("landed", "used", "duplicates", "quarantined", "sampled_out")),
+    SITE_KPI.name: (
+        _site_figures,
+        ("n_snapshots", "n_duplicates", "last_seen", "is_low_quality", "kpi_count"),
+    ),
+    INGEST_STATS.name: (
+        _book_figures,
+        ("landed", "used", "duplicates", "quarantined", "sampled_out"),
+    ),
     QUARANTINE.name: (_quarantine_figures, ("problem",)),
 }

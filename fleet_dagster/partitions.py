@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, Span, floor_to
+from fleet_dagster.core.windows import HOUR, Span, floor_to
 from fleet_dagster.model.config import FleetConfig
 
 Partitions = dg.TimeWindowPartitionsDefinition
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
+DAYS_PER_RUN, HOURS_PER_RUN = 10, 48
+LONGEST = 25 * HOUR
+"""The longest partition: a day on which the clock goes back [us]."""
 
 
 def partitions_of(config: FleetConfig) -> Partitions:
@@ -24,29 +27,38 @@ def partitions_of(config: FleetConfig) -> Partitions:
     )
 
 
+def partitions_per_run(config: FleetConfig) -> int:
+    """Return how many partitions one run of a backfill takes on: about as much data, daily or hourly."""
+    return HOURS_PER_RUN if config.partition == "hourly" else DAYS_PER_RUN
+
+
 def span_of(partitions: Partitions, key: str) -> Span:
-    """Return the instants of a partition; 23 or 25 hours on days when the clock changes. [us]"""
+    """Return the instants of a partition [us]; 23 or 25 hours on days when the clock changes."""
     window = partitions.time_window_for_partition_key(key)
     return Span(microseconds(window.start), microseconds(window.end))
 
 
 def closed_span(span: Span, now: int, interval: int) -> Span:
-    """Return the part of a span whose windows have ended. [us]"""
+    """Return the part of a span whose windows have ended [us]."""
     return Span(span.start, max(span.start, min(span.end, floor_to(now, interval))))
 
 
 def keys_touching(partitions: Partitions, span: Span, *, now: int) -> Sequence[str]:
-    """Return the keys of the partitions that a span touches, those that exist at `now`."""
-    at = instant(now)
-    keys = partitions.get_partition_keys_in_time_window(
-        dg.TimeWindow(instant(span.start - 2 * DAY), instant(span.end))
-    )
-    known = set(partitions.get_partition_keys(current_time=at))
-    return [k for k in keys if k in known and span_of(partitions, k).overlaps(span)]
+    """Return the keys of the partitions that a span touches, those that have begun by `now` [us]."""
+    reach = dg.TimeWindow(instant(span.start - LONGEST), instant(min(span.end, now + 1)))
+    if span.is_empty or reach.end <= reach.start:
+        return []
+    keys = partitions.get_partition_keys_in_time_window(reach)
+    return [
+        k
+        for k in keys
+        if span_of(partitions, k).overlaps(span)
+        and span_of(partitions, k).start >= microseconds(partitions.start)
+    ]
 
 
 def microseconds(stamp: dt.datetime) -> int:
-    """Return an instant in microseconds since 1970."""
+    """Return an instant in microseconds since 1970 [us]."""
     return round(stamp.timestamp() * 1_000_000)
 
 

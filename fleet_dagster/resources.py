@@ -2,6 +2,8 @@
 
 import functools
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -23,9 +25,19 @@ class InstallationResource(dg.ConfigurableResource["Store"]):
         """Open the storage."""
         return self.installation().store()
 
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Store]:
+        """Open the storage for a run or a tick, and close it afterwards."""
+        with self.create_resource(context) as store:
+            yield store
+
     def installation(self) -> Installation:
         """Return where the storage is."""
-        given = {"FLEET_HOME": self.home, "FLEET_LAKE": self.lake_root, "FLEET_CONTROL_URL": self.control_url}
+        given = {
+            "FLEET_HOME": self.home,
+            "FLEET_LAKE": self.lake_root,
+            "FLEET_CONTROL_URL": self.control_url,
+        }
         environment = {**os.environ, **{name: value for name, value in given.items() if value}}
         return Installation.from_environment(environment, folder=Path.cwd())
 
@@ -36,5 +48,7 @@ def resource_of(installation: Installation | None) -> InstallationResource:
     if installation is None:
         return InstallationResource()
     return InstallationResource(
-        home=str(installation.home), lake_root=installation.lake_root, control_url=installation.control_url
+        home=str(installation.home),
+        lake_root=installation.lake_root,
+        control_url=installation.control_url,
     )

@@ -1,42 +1,74 @@
 """Schedules: every open day of a fleet brought up to date, and the nightly upkeep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
 from fleet_dagster.jobs import purge_event_log
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import FLEET_KPI
-from fleet_dagster.partitions import Partitions, keys_touching, microseconds
+from fleet_dagster.model.tables import (
+    FLEET_KPI,
+    REGIONAL_HEALTH,
+    SITE_KPI,
+    SITE_RANKING,
+    SITE_TELEMETRY,
+)
+from fleet_dagster.partitions import Partitions, keys_touching, microseconds, span_of
+from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.resources import RESOURCE_KEY
-from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.maintenance import expired_days
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+    from fleet_dagster.storage.store import Store
 
 CATCH_UP_DAYS = 7
 """How far behind the schedule itself catches up; older gaps are for a backfill."""
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What a tick should do: the span behind the watermark, or the reason why there is nothing to do."""
+    """What a tick should do: the windows that are not current, or the reason why there is nothing to do."""
 
-    span: Span | None
+    spans: tuple[Span, ...] = ()
     reason: str = ""
 
 
-def due_span(*, now: int, settled_through: int | None, newest_telemetry: int | None, lateness: int) -> Due:
-    """Decide what a tick owes: all from the settled watermark to now, the first tick after midnight yesterday's end too. [us]"""
-    if newest_telemetry is None:
-        return Due(None, "no telemetry has been landed yet: `fleet import` or `fleet simulate --land`")
+def due(
+    stale: Sequence[Span],
+    *,
+    now: int,
+    first_telemetry: int | None,
+    newest_telemetry: int | None,
+    lateness: int,
+) -> Due:
+    """Decide what a tick owes of the windows that are not current: those that telemetry can be about, a week back [us].
+
+    A fleet from which nothing arrives any more is left alone once its telemetry could only be too late.
+    """
+    if first_telemetry is None or newest_telemetry is None:
+        return Due(reason="no telemetry yet. Land some: `fleet import` or `fleet simulate --land`")
     if newest_telemetry < now - lateness:
-        return Due(None, f"nothing has been landed for {(now - newest_telemetry) // DAY} days: backfill to record the silence")
-    start = settled_through if settled_through is not None else now - DAY
-    return Due(Span(max(start, now - CATCH_UP_DAYS * DAY), now))
+        days = (now - newest_telemetry) // DAY
+        return Due(
+            reason=f"no telemetry for {days} days. Materialize by hand to record the silence"
+        )
+    reach = Span(min(now, max(first_telemetry, now - CATCH_UP_DAYS * DAY)), now)
+    spans = tuple(s for s in (s.clip(reach) for s in union(list(stale))) if not s.is_empty)
+    return Due(spans) if spans else Due(reason="every closed window is current")
 
 
 def windows_schedule(
@@ -47,24 +79,25 @@ def windows_schedule(
     @dg.schedule(
         name=f"{config.name}_windows_schedule",
         job=job,
-        cron_schedule=f"*/{config.schedule_minutes} * * * *" if config.schedule_minutes > 1 else "* * * * *",
+        cron_schedule=_every(config.schedule_minutes),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={RESOURCE_KEY},
-        description=f"Every {config.schedule_minutes} min: computes the windows of {config.name} closed since its watermark.",
+        description=(
+            f"Computes the windows of fleet {config.name} that closed, or that late telemetry touched, "
+            f"in the last {CATCH_UP_DAYS} days. One run for each partition that has any."
+        ),
     )
     def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         store: Store = getattr(context.resources, RESOURCE_KEY)
         now = microseconds(context.scheduled_execution_time)
-        due = due_span(
-            now=now,
-            settled_through=store.history.settled_through(config.name, FLEET_KPI.name),
-            newest_telemetry=store.history.newest_landed(config.name),
-            lateness=int(config.allowed_lateness_days * DAY),
-        )
-        if due.span is None:
-            yield dg.SkipReason(f"fleet {config.name}: {due.reason}")
-            return
-        for key in keys_touching(partitions, due.span, now=now):
+        owed = _owed(store, config, now)
+        keys = [k for span in owed.spans for k in keys_touching(partitions, span, now=now)]
+        busy = _busy(context.instance, job.name)
+        free = [k for k in dict.fromkeys(keys) if k not in busy]
+        if not free:
+            reason = owed.reason or f"still running: {', '.join(sorted(busy & set(keys)))}"
+            yield dg.SkipReason(f"fleet {config.name}: {reason}")
+        for key in free:
             yield dg.RunRequest(run_key=f"{config.name}:{key}:{now}", partition_key=key)
 
     return tick
@@ -72,9 +105,47 @@ def windows_schedule(
 
 def purge_schedule() -> dg.ScheduleDefinition:
     """Purge the event log at night."""
-    return dg.ScheduleDefinition(job=purge_event_log, cron_schedule="40 1 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+    return dg.ScheduleDefinition(
+        job=purge_event_log,
+        cron_schedule="40 1 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
 
 
 def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Tidy the lake every hour at a quiet minute."""
-    return dg.ScheduleDefinition(job=job, cron_schedule="17 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+    return dg.ScheduleDefinition(
+        job=job, cron_schedule="17 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    )
+
+
+def _every(minutes: int) -> str:
+    return "0 * * * *" if minutes == 60 else f"*/{minutes} * * * *"  # noqa: PLR2004 - an hour
+
+
+def _owed(store: "Store", config: FleetConfig, now: int) -> Due:
+    """Ask the commit log what is not current; days whose telemetry has expired are past recomputing."""
+    closed = floor_to(now, config.interval_s * SECOND)
+    week = Span(max(0, closed - CATCH_UP_DAYS * DAY), closed)
+    currency = Currency(store.registry.fleet(config), store.history)
+    tables = (SITE_KPI, FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)
+    stale = union([s for table in tables for s in currency.stale(table, week)])
+    expired = [_day(text) for text in expired_days(store, config.name, week)]
+    landed = store.lake.days(SITE_TELEMETRY, config.name)
+    return due(
+        [part for s in stale for part in gaps(s, expired)],
+        now=closed,
+        first_telemetry=min(landed, default=None),
+        newest_telemetry=store.history.newest_landed(config.name),
+        lateness=int(config.allowed_lateness_days * DAY),
+    )
+
+
+def _day(text: str) -> Span:
+    return span_of(dg.DailyPartitionsDefinition(start_date=text), text)
+
+
+def _busy(instance: dg.DagsterInstance, job: str) -> set[str]:
+    """Return the partitions that a run of the job is already at."""
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
+    return {run.tags.get("dagster/partition", "") for run in runs}

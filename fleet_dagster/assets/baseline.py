@@ -10,12 +10,12 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def baseline(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Learns what normal looks like: centre and scale per site and KPI, long-run spread per group, message rate."""
+    """Learn what normal looks like: centre and scale per site and KPI, long-run spread per group, message rate."""
     return node_assets(
         config,
         partitions,
         name="baseline",
-        description="Trains the baselines that govern a partition; other days than training days find theirs trained.",
+        description="learns what normal looks like on training days (daily for two weeks, then Mondays); other days rest on the last one",
         tables={tables.BASELINE: ["site_telemetry", "site_assignment"]},
         refresh=Refresh.baselines,
     )

@@ -10,15 +10,15 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def fleet_aggregator(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Rolls site rows up to regions and to the fleet by weight."""
+    """Roll site rows up to regions and to the fleet by weight."""
     return node_assets(
         config,
         partitions,
         name="fleet_aggregator",
-        description="Rolls site rows up to regions and to the fleet by weight.",
+        description="rolls site rows up to regions and to the fleet, by weight",
         tables={
-        tables.FLEET_KPI: ["site_kpi", "site_assignment"],
-        tables.REGION_KPI: ["site_kpi", "site_assignment"],
-    },
+            tables.FLEET_KPI: ["site_kpi", "site_assignment"],
+            tables.REGION_KPI: ["site_kpi", "site_assignment"],
+        },
         refresh=Refresh.fleet_aggregator,
     )

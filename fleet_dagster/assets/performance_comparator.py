@@ -10,12 +10,12 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def performance_comparator(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Ranks sites within region and fleet and finds the odd ones out."""
+    """Rank sites within region and fleet and find the odd ones out."""
     return node_assets(
         config,
         partitions,
         name="performance_comparator",
-        description="Ranks sites within region and fleet and finds the odd ones out.",
+        description="ranks sites within region and fleet, and finds the odd ones out",
         tables={tables.SITE_RANKING: ["site_kpi", "site_assignment", "baseline"]},
         refresh=Refresh.performance_comparator,
     )

@@ -10,12 +10,12 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def region_mapper(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Assigns every registered site to its region, as of each window."""
+    """Assign every registered site to its region, as of each window."""
     return node_assets(
         config,
         partitions,
         name="region_mapper",
-        description="Assigns every registered site to its region, as of each window.",
+        description="assigns every registered site to its region, as of each window",
         tables={tables.SITE_ASSIGNMENT: []},
         refresh=Refresh.site_assignment,
     )

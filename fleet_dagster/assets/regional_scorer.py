@@ -10,12 +10,12 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def regional_scorer(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Scores each region and names its band."""
+    """Score each region and name its band."""
     return node_assets(
         config,
         partitions,
         name="regional_scorer",
-        description="Scores each region and names its band.",
+        description="scores each region and names its band",
         tables={tables.REGIONAL_HEALTH: ["region_kpi"]},
         refresh=Refresh.regional_scorer,
     )

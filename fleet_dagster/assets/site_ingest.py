@@ -10,16 +10,16 @@ from fleet_dagster.refresh.refresh import Refresh
 
 
 def site_ingest(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
-    """Validates, deduplicates and reduces landed snapshots to one row per site and window."""
+    """Validate, deduplicate and reduce landed snapshots to one row per site and window."""
     return node_assets(
         config,
         partitions,
         name="site_ingest",
-        description="Validates, deduplicates and reduces landed snapshots to one row per site and window.",
+        description="validates, deduplicates and reduces landed snapshots",
         tables={
-        tables.SITE_KPI: ["site_telemetry", "site_assignment"],
-        tables.QUARANTINE: ["site_telemetry"],
-        tables.INGEST_STATS: ["site_telemetry"],
-    },
+            tables.SITE_KPI: ["site_telemetry", "site_assignment"],
+            tables.QUARANTINE: ["site_telemetry"],
+            tables.INGEST_STATS: ["site_telemetry"],
+        },
         refresh=Refresh.site_ingest,
     )
