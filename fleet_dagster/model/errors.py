@@ -80,8 +80,10 @@ class LeaseError(FleetError, TimeoutError):
         """Return the error of a writer whose leases another took over while it was not heard of."""
         error = cls("", holder, 0.0)
         error.args = (
-            (f"The leases of {holder} were taken over: it had not renewed them in time. What it was about to write "
-            "was not written. Run the same again."),
+            (
+                f"The leases of {holder} were taken over: it had not renewed them in time. "
+                "What it was about to write was not written. Run the same again."
+            ),
         )
         return error
 

@@ -91,6 +91,12 @@ def test_a_site_of_which_nothing_is_known_has_no_score() -> None:
     assert math.isnan(compute_health_score([NAN, NAN], TWO, NAN, NAN))
 
 
+def test_uptime_and_faults_beyond_their_range_count_as_its_ends() -> None:
+    assert health_parts(np.ones(2), TWO, 150.0, -3).uptime == 0.3
+    assert health_parts(np.ones(2), TWO, -20.0, -3).uptime == 0.0
+    assert health_parts(np.ones(2), TWO, 150.0, -3).fault == 0.2
+
+
 def test_a_scalar_has_no_kpi_axis() -> None:
     with pytest.raises(ShapeError, match="kpi_values"):
         compute_health_score(0.5, TWO, 100, 0)

@@ -1,3 +1,4 @@
+import math
 import random
 
 import numpy as np
@@ -129,6 +130,18 @@ def test_an_exact_sum_survives_cancellation() -> None:
     terms = np.array([4e6, 1e-9, -4e6, 1e-9])
     total = exact_sum(terms, np.zeros(4, dtype=np.int64), 1).value[0]
     assert total == pytest.approx(2e-9, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_exact_sum_keeps_every_bit_over_terms_of_all_magnitudes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    terms = rng.uniform(-4096, 4096, 1000) * 10.0 ** -rng.integers(0, 14, 1000)
+    groups = np.zeros(1000, dtype=np.int64)
+    first = exact_sum(terms, groups, 1)
+    for _ in range(20):
+        again = exact_sum(rng.permutation(terms), groups, 1)
+        assert (again.upper[0], again.lower[0]) == (first.upper[0], first.lower[0])
+    assert first.value[0] == pytest.approx(math.fsum(terms), rel=1e-13, abs=1e-13)
 
 
 @given(st.floats(1e-300, 1e300))

@@ -152,6 +152,22 @@ def test_the_long_run_mad_of_the_baseline_in_force_is_used() -> None:
         assert window["modified_z_region"].to_numpy() == pytest.approx(naive_z(scores, 0.2))
 
 
+def test_at_midnight_the_next_days_baseline_takes_over() -> None:
+    config = fleets.config(10, 1, start_date="2026-01-05")
+    midnight = fleets.MIDNIGHT + 3 * DAY
+    span = Span(midnight - 5 * MINUTE, midnight + 5 * MINUTE)
+    frame = fleets.telemetry(SITES, span.start, span.end, seed=8, dropouts=False)
+    days = pd.to_datetime(["2026-01-07T00:00Z", "2026-01-08T00:00Z"])
+    trained = pd.DataFrame(
+        {"window_start": days, "scope": "fleet", "scope_id": "plant", "mad": [0.01, 0.3]}
+    )
+    result = evaluate(config, frame, fleets.utc(span.start), fleets.utc(span.end), baseline=trained)
+    for _, window in result.site_ranking.groupby("window_start"):
+        mad = 0.01 if window["window_start"].iloc[0] < days[1] else 0.3
+        expected = naive_z(window["composite_score"].to_numpy(), mad)
+        assert window["modified_z_fleet"].to_numpy() == pytest.approx(expected)
+
+
 def test_fewer_than_three_sites_have_no_modified_z() -> None:
     frame = fleets.telemetry(SITES[:2], NOON, END, seed=1, dropouts=False)
     rows = evaluate(fleets.config(2, 1), frame, fleets.utc(NOON), fleets.utc(END)).site_ranking
