@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 QUANTUM = 2.0**20
 """Readings are quantised to 2**-20 of a KPI's range, so that sums are exact in any order."""
@@ -14,11 +15,14 @@ MAX_MAGNITUDE = 4096.0
 """Normalised readings are clipped to this magnitude before they are summed."""
 NEVER = np.iinfo(np.int64).min // 2
 """Stands for "not seen" among instants."""
-_BLOCK = 1 << 15
-"""Values normalised at a time: small enough to stay in the processor's cache."""
+_BLOCK = 1 << 18
+"""Snapshots added up at a time: few enough to stay in the processor's cache, enough to keep threads out of each other's way."""
+_STATUS_BITS, _STATUS_MASK, _OFFLINE = 8, 255, 3
+_BUCKET_BITS, _GOLDEN = 22, np.uint64(0x9E3779B97F4A7C15)
 
 
 _Value = TypeVar("_Value", bound=np.generic)
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,15 @@ class Grid:
         """The windows' ends, shape (n_windows,) [us]."""
         return self.start + self.interval * np.arange(1, self.n_windows + 1, dtype=np.int64)
 
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.n_sites * self.n_windows
+
+    def shaped(self, values: NDArray[_Value]) -> NDArray[_Value]:
+        """Return values of all cells as an array over the grid."""
+        return values.reshape(self.n_sites, self.n_windows)
+
     def cells(self, site: NDArray[np.int64], timestamp: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the flat cell of each snapshot, shape (n,)."""
         return site * self.n_windows + (timestamp - self.start) // self.interval
@@ -76,6 +89,43 @@ class Reduced:
     is_stale: NDArray[np.bool_]
 
 
+def duplicates(snapshots: Snapshots) -> NDArray[np.int64]:
+    """Find the snapshots that another one of the same site and timestamp replaces.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+        Usable snapshots.
+
+    Returns
+    -------
+    ndarray, shape (n_duplicates,)
+        Positions of the duplicates, ascending.
+
+    Notes
+    -----
+    The highest sequence number wins, else the last by (received_at, batch, row_no).
+    """
+    if snapshots.site.size == 0:
+        return np.empty(0, dtype=np.int64)
+    width = int(snapshots.timestamp.max() - snapshots.timestamp.min()) + 1
+    key = snapshots.site * width
+    key += snapshots.timestamp
+    if (key[1:] > key[:-1]).all():
+        return np.empty(0, dtype=np.int64)
+    ordered = np.sort(key)
+    rows = _holders(key, ordered[1:][ordered[1:] == ordered[:-1]])
+    columns = (
+        snapshots.row_no,
+        snapshots.batch,
+        snapshots.received_at,
+        snapshots.sequence,
+        key,
+    )
+    ranked = rows[np.lexsort([column[rows] for column in columns])]
+    return np.sort(ranked[:-1][key[ranked[1:]] == key[ranked[:-1]]])
+
+
 def winners(snapshots: Snapshots) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose one snapshot for each site and timestamp.
 
@@ -89,36 +139,31 @@ def winners(snapshots: Snapshots) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     kept : ndarray, shape (n_kept,)
         Positions of the snapshots to use, in order of site and timestamp.
     dropped : ndarray, shape (n_dropped,)
-        Positions of the duplicates.
+        Positions of the duplicates, ascending.
 
     Notes
     -----
-    The highest sequence number wins, else the last by (received_at, batch, row_no).
+    See `duplicates`.
     """
-    n = snapshots.site.size
-    if n == 0:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    origin = int(snapshots.timestamp.min())
-    width = int(snapshots.timestamp.max()) - origin + 1
-    key = snapshots.site * width + (snapshots.timestamp - origin)
-    steps = np.diff(key)
-    if (steps > 0).all():
-        return np.arange(n), np.empty(0, dtype=np.int64)
-    order = np.arange(n) if (steps >= 0).all() else np.argsort(key, kind="stable")
-    ordered = key[order]
-    same_as_next = np.append(ordered[1:] == ordered[:-1], False)
-    if same_as_next.any():
-        tied = np.flatnonzero(same_as_next | np.insert(same_as_next[:-1], 0, False))
-        rows = order[tied]
-        columns = (
-            snapshots.row_no,
-            snapshots.batch,
-            snapshots.received_at,
-            snapshots.sequence,
-            key,
-        )
-        order[tied] = rows[np.lexsort([column[rows] for column in columns])]
-    return order[~same_as_next], order[same_as_next]
+    dropped = duplicates(snapshots)
+    order = np.lexsort((snapshots.timestamp, snapshots.site))
+    return order[~np.isin(order, dropped)], dropped
+
+
+def _holders(key: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of the wanted keys, and of the few others that fall into the same buckets."""
+    if wanted.size == 0:
+        return np.empty(0, dtype=np.int64)
+    is_wanted = np.zeros(1 << _BUCKET_BITS, dtype=np.bool_)
+    is_wanted[_bucket(wanted)] = True
+    return np.flatnonzero(is_wanted[_bucket(key)])
+
+
+def _bucket(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spread keys over buckets by the multiplicative method (Knuth, volume 3, section 6.4)."""
+    spread = key.view(np.uint64) * _GOLDEN
+    spread >>= np.uint64(64 - _BUCKET_BITS)
+    return spread.view(np.int64)
 
 
 def reduce_block(
@@ -127,6 +172,7 @@ def reduce_block(
     *,
     ranges: Sequence[tuple[float, float]],
     staleness: NDArray[np.int64],
+    dropped: NDArray[np.int64] | None = None,
     threads: Executor | None = None,
 ) -> Reduced:
     """Reduce a block's snapshots to one value per site and window.
@@ -141,6 +187,8 @@ def reduce_block(
         Ends lo and hi of each KPI's range, in physical units.
     staleness : ndarray, shape (n_windows,)
         Age of the last snapshot at window end above which a site is stale. [us]
+    dropped : ndarray, shape (n_duplicates,), optional
+        What `duplicates` found, where the caller has asked for it.
     threads : Executor, optional
         Reduces KPI columns side by side; the result does not depend on it.
 
@@ -151,55 +199,31 @@ def reduce_block(
         carries its last reduced values; a stale one is offline and has none. Rows in the first windows of the grid are
         right only if the grid starts as early as its lookback asks.
     """
-    kept, dropped = winners(snapshots)
-    is_identity = (
-        dropped.size == 0
-        and kept.size > 0
-        and bool(kept[0] == 0)
-        and bool((np.diff(kept) == 1).all())
-    )
-    rows: NDArray[np.int64] | slice = slice(None) if is_identity else kept
-    cells = grid.cells(snapshots.site[rows], snapshots.timestamp[rows])
-    firsts = (
-        np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
-        if cells.size
-        else np.empty(0, dtype=np.int64)
-    )
-    table = _Cells(grid, cells[firsts], firsts, cells.size)
-    good = snapshots.is_good[rows]
-    bad = None if good.all() else ~good
-
-    def one_kpi(k: int) -> NDArray[np.float32]:
-        return table.mean(snapshots.readings[k][rows], *ranges[k], skip=bad)
-
-    columns = (
-        list(threads.map(one_kpi, range(len(ranges))))
-        if threads
-        else [one_kpi(k) for k in range(len(ranges))]
-    )
-    n_snapshots = table.grid_of(table.counts, 0, np.int64)
-    lasts = table.lasts
+    table = _Cells.of(snapshots, grid, duplicates(snapshots) if dropped is None else dropped)
+    ends = table.most(_stamped_status(snapshots, grid), NEVER)
     last_seen = np.maximum.accumulate(
-        table.grid_of(snapshots.timestamp[rows][lasts], NEVER, np.int64), axis=1
+        np.where(ends == NEVER, NEVER, grid.start + (ends >> _STATUS_BITS)), axis=1
     )
-    good_count = table.sums(good.astype(np.float64))
+    n_snapshots = grid.shaped(table.counts)
+    n_good = table.good.counts
+    columns = map if threads is None else threads.map
     values = Reduced(
-        kpis=columns,
-        status=table.grid_of(snapshots.status[rows][lasts], 3, np.int8),
-        uptime_pct=table.mean(snapshots.uptime_pct[rows], 0.0, 1.0, skip=None),
-        fault_count=table.grid_of(
-            table.reduce(np.maximum, snapshots.fault_count[rows]), np.nan, np.float64
-        ),
+        kpis=list(columns(table.good.mean, snapshots.readings, *zip(*ranges, strict=True))),
+        status=np.where(n_snapshots > 0, ends & _STATUS_MASK, _OFFLINE).astype(np.int8),
+        uptime_pct=table.mean(snapshots.uptime_pct, 0.0, 1.0),
+        fault_count=np.where(n_snapshots > 0, table.most(snapshots.fault_count, 0), np.nan),
         n_snapshots=n_snapshots,
-        n_duplicates=np.bincount(
-            grid.cells(snapshots.site[dropped], snapshots.timestamp[dropped]),
-            minlength=grid.n_sites * grid.n_windows,
-        ).reshape(grid.n_sites, grid.n_windows),
-        good_pct=table.grid_of(100.0 * good_count / table.counts, np.nan, np.float32),
+        n_duplicates=grid.shaped(table.n_duplicates),
+        good_pct=grid.shaped(_ratio(100 * n_good, table.counts).astype(np.float32)),
         last_seen=last_seen,
         is_stale=(last_seen == NEVER) | (grid.window_ends - last_seen > staleness),
     )
     return _carry(values)
+
+
+def _stamped_status(snapshots: Snapshots, grid: Grid) -> NDArray[np.int64]:
+    """Join each snapshot's instant and status in one number, so that the greatest of a cell holds the last status."""
+    return (snapshots.timestamp - grid.start << _STATUS_BITS) + snapshots.status
 
 
 def _carry(values: Reduced) -> Reduced:
@@ -229,48 +253,86 @@ def _carry(values: Reduced) -> Reduced:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cells:
-    """Runs of sorted snapshots that fall into one cell each."""
+class _Sums:
+    """Adds up columns of snapshots by cell, in whatever order they come: sums of whole quanta are exact."""
 
     grid: Grid
-    ids: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    n_rows: int
+    blocks: list[tuple[slice, sparse.csc_array]]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, grid: Grid, cells: NDArray[np.int32]) -> "_Sums":
+        """Prepare for snapshots in the given cells; those in the cell after the last are left out."""
+        ones, edges = np.ones(_BLOCK), np.arange(_BLOCK + 1, dtype=np.int32)
+        blocks = []
+        for start in range(0, cells.size, _BLOCK):
+            own = cells[start : start + _BLOCK]
+            columns = (ones[: own.size], own, edges[: own.size + 1])
+            shape = (grid.n_cells + 1, own.size)
+            blocks.append((slice(start, start + own.size), sparse.csc_array(columns, shape=shape)))
+        counts = np.bincount(cells, minlength=grid.n_cells + 1)[: grid.n_cells]
+        return cls(grid, blocks, counts)
+
+    def mean(self, column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.float32]:
+        """Average the normalised column over each cell, exactly; NaN where a cell has no reading."""
+        sums, counts = self._totals(column, lo, hi), self.counts.astype(np.float64)
+        if np.isnan(sums[: self.grid.n_cells]).any():
+            there = ~np.isnan(column)
+            sums = self._totals(np.where(there, column, np.float32(lo)), lo, hi)
+            counts = self._totals(there.astype(np.float32), 0.0, QUANTUM)[: self.grid.n_cells]
+        means = _ratio(sums[: self.grid.n_cells], counts * QUANTUM)
+        return self.grid.shaped(means.astype(np.float32))
+
+    def _totals(self, column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.float64]:
+        totals = np.zeros(self.grid.n_cells + 1)
+        for rows, block in self.blocks:
+            totals += block @ quantise(column[rows], lo, hi)
+        return totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Which cell each snapshot falls into; duplicates fall into one after the last."""
+
+    grid: Grid
+    cells: NDArray[np.int32]
+    n_duplicates: NDArray[np.int64]
+    sums: _Sums
+    good: _Sums
+
+    @classmethod
+    def of(cls, snapshots: Snapshots, grid: Grid, dropped: NDArray[np.int64]) -> "_Cells":
+        """Place snapshots on a grid."""
+        cells = grid.cells(snapshots.site, snapshots.timestamp).astype(np.int32)
+        n_duplicates = np.bincount(cells[dropped], minlength=grid.n_cells)
+        cells[dropped] = grid.n_cells
+        sums = _Sums.of(grid, cells)
+        good = (
+            sums
+            if snapshots.is_good.all()
+            else _Sums.of(grid, np.where(snapshots.is_good, cells, np.int32(grid.n_cells)))
+        )
+        return cls(grid, cells, n_duplicates, sums, good)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        return np.diff(np.append(self.firsts, self.n_rows))
+        return self.sums.counts
 
-    @property
-    def lasts(self) -> NDArray[np.int64]:
-        return self.firsts + self.counts - 1
+    def mean(self, column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.float32]:
+        return self.sums.mean(column, lo, hi)
 
-    def reduce(self, ufunc: np.ufunc, column: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.asarray(ufunc.reduceat(column, self.firsts)) if self.ids.size else column[:0]
+    def most(self, column: NDArray[_Value], empty: int) -> NDArray[_Value]:
+        """Return the greatest value of each cell, `empty` where it has no snapshot."""
+        out = np.full(self.grid.n_cells + 1, empty, dtype=column.dtype)
+        np.maximum.at(out, self.cells, column)
+        return self.grid.shaped(out[: self.grid.n_cells])
 
-    def sums(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(self.reduce(np.add, column), dtype=np.float64)
 
-    def grid_of(self, values: NDArray[Any], empty: float, dtype: type[_Value]) -> NDArray[_Value]:
-        # Any: values are cast to the grid's own dtype
-        out = np.full(self.grid.n_sites * self.grid.n_windows, empty, dtype=dtype)
-        out[self.ids] = values
-        return out.reshape(self.grid.n_sites, self.grid.n_windows)
-
-    def mean(
-        self, column: NDArray[np.float32], lo: float, hi: float, *, skip: NDArray[np.bool_] | None
-    ) -> NDArray[np.float32]:
-        """Average the normalised column over each cell, exactly; NaN where a cell has no reading."""
-        quanta = quantise(column, lo, hi)
-        if skip is not None:
-            quanta[skip] = np.nan
-        sums, counts = self.sums(quanta), self.counts.astype(np.float64)
-        if np.isnan(sums).any():
-            absent = np.isnan(quanta)
-            quanta[absent] = 0.0
-            sums, counts = self.sums(quanta), counts - self.sums(absent.astype(np.float64))
-        means = np.divide(sums, counts * QUANTUM, out=np.full(sums.shape, np.nan), where=counts > 0)
-        return self.grid_of(means, np.nan, np.float32)
+def _ratio(top: NDArray[_Number], bottom: NDArray[_Number]) -> NDArray[np.float64]:
+    """Divide where there is something to divide by; NaN elsewhere."""
+    out = np.full(bottom.shape, np.nan)
+    np.divide(top, bottom, out=out, where=bottom > 0)
+    return out
 
 
 def quantise(column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.float64]:
@@ -292,7 +354,7 @@ def quantise(column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.fl
     factor, limit = QUANTUM / (hi - lo), MAX_MAGNITUDE * QUANTUM
     for start in range(0, column.size, _BLOCK):
         part = out[start : start + _BLOCK]
-        np.subtract(column[start : start + _BLOCK], lo, out=part)
+        np.subtract(column[start : start + _BLOCK], lo, out=part, dtype=np.float64)
         np.multiply(part, factor, out=part)
         np.clip(part, -limit, limit, out=part)
         np.rint(part, out=part)

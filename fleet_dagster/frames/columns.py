@@ -41,6 +41,12 @@ def codes_of(column: "pd.Series[Any]", numbers: Mapping[str, int]) -> NDArray[np
     return np.asarray(column.map(numbers).fillna(-1), dtype=np.int64)
 
 
+def vocabulary(column: "pd.Series[Any]") -> list[str]:
+    """Return the names that a column may hold, sorted: those of its categories, else those it holds."""
+    is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    return sorted(column.cat.categories if is_categorical else column.dropna().unique())
+
+
 def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Build a frame of a table's columns, in storage order, without `fleet` and `day`."""
     # Any: arrays, categoricals or series
@@ -74,18 +80,21 @@ def within(frame: pd.DataFrame, span: Span) -> pd.DataFrame:
 
 _FILL: dict[str, float] = {"status": 3, "fault_count": 0, "sequence": -1}
 """Integers that may be null are filled before pandas turns them into floats; only unusable snapshots lack the first two."""
+_TROUBLE = ("problem", "detail", "raw")
+_NO_TEXT = pa.dictionary(pa.int8(), pa.string())
+"""What these columns are where no snapshot is unusable: a byte each, for what pandas keeps of a null text is larger."""
 
 
 def telemetry_frame(rows: pa.Table) -> pd.DataFrame:
     """Turn landed snapshots into the frame that the nodes take."""
-    for name, value in _FILL.items():
-        i = rows.schema.get_field_index(name)
+    for i, field in enumerate(rows.schema):
         column = rows.column(i)
-        if column.null_count:
-            rows = rows.set_column(
-                i, rows.schema.field(i), column.fill_null(pa.scalar(value).cast(column.type))
-            )
-    frame: pd.DataFrame = rows.to_pandas(split_blocks=True)
+        if column.null_count and field.name in _FILL:
+            filled = column.fill_null(pa.scalar(_FILL[field.name]).cast(column.type))
+            rows = rows.set_column(i, field, filled)
+        elif column.null_count == len(column) and field.name in _TROUBLE:
+            rows = rows.set_column(i, field.name, pa.nulls(len(column), _NO_TEXT))
+    frame: pd.DataFrame = rows.combine_chunks().to_pandas(split_blocks=True)
     return frame
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.core.reduction import NEVER, Grid, Reduced, Snapshots, reduce_block, winners
+from fleet_dagster.core.reduction import NEVER, Grid, Reduced, Snapshots, duplicates, reduce_block
 from fleet_dagster.core.windows import Span, floor_to
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.assignment import assigned_runs
@@ -54,12 +54,15 @@ def site_ingest(
     snapshots = _snapshots(fleet, telemetry, stamp, usable)
     ranges = [(kpi.lo, kpi.hi) for kpi in fleet.config.kpis]
     staleness = _per_window(fleet, block, "staleness_threshold_s").astype(np.int64) * 1_000_000
-    reduced = reduce_block(snapshots, grid, ranges=ranges, staleness=staleness, threads=threads)
+    dropped = duplicates(snapshots)
+    reduced = reduce_block(
+        snapshots, grid, ranges=ranges, staleness=staleness, dropped=dropped, threads=threads
+    )
     own = (span.start - block.start) // fleet.interval
     return Ingested(
         _site_rows(fleet, reduced, assignment, span, skip=own),
         _quarantine_rows(fleet, telemetry, stamp, span),
-        _books(fleet, telemetry, stamp, span, _is_duplicate(telemetry, snapshots, usable)),
+        _books(fleet, telemetry, stamp, span, _is_duplicate(usable, dropped)),
     )
 
 
@@ -112,19 +115,13 @@ def _snapshots(
 
 
 def _batch_ranks(batch_id: "pd.Series[str]") -> NDArray[np.int64]:
-    names = sorted(
-        batch_id.cat.categories
-        if isinstance(batch_id.dtype, pd.CategoricalDtype)
-        else batch_id.unique()
-    )
+    names = frames.vocabulary(batch_id)
     return frames.codes_of(batch_id, {name: i for i, name in enumerate(names)})
 
 
-def _is_duplicate(
-    telemetry: pd.DataFrame, snapshots: Snapshots, usable: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    flags = np.zeros(len(telemetry), dtype=bool)
-    flags[np.flatnonzero(usable)[winners(snapshots)[1]]] = True
+def _is_duplicate(usable: NDArray[np.bool_], dropped: NDArray[np.int64]) -> NDArray[np.bool_]:
+    flags = np.zeros(usable.size, dtype=bool)
+    flags[dropped if usable.all() else np.flatnonzero(usable)[dropped]] = True
     return flags
 
 
@@ -205,26 +202,29 @@ def _books(
 ) -> pd.DataFrame:
     """Book every landed snapshot of the span under its batch and window."""
     wanted = (stamp >= span.start) & (stamp < span.end)
-    batches = sorted(telemetry["batch_id"].astype("str").unique()) if len(telemetry) else []
+    batches = frames.vocabulary(telemetry["batch_id"])
     rank = frames.codes_of(telemetry["batch_id"], {name: i for i, name in enumerate(batches)})
     cell = (stamp - floor_to(span.start, fleet.interval)) // fleet.interval * len(batches) + rank
     size = (span.end - span.start) // fleet.interval * len(batches)
 
+    cell = cell if wanted.all() else np.where(wanted, cell, size)
+
     def count(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(cell[chosen & wanted], minlength=size)
+        own = np.flatnonzero(chosen)
+        return np.bincount(cell[own], minlength=size + 1)[:size]
 
     unusable = telemetry["problem"].notna().to_numpy()
-    landed = count(np.ones(len(telemetry), dtype=bool))
+    landed = np.bincount(cell, minlength=size + 1)[:size]
     some = np.flatnonzero(landed)
     starts = span.start + some // max(len(batches), 1) * fleet.interval
-    quarantined, duplicates = count(unusable)[some], count(is_duplicate)[some]
+    quarantined, duplicated = count(unusable)[some], count(is_duplicate)[some]
     columns = {
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
         "batch_id": frames.names(some % max(len(batches), 1), batches),
         "landed": landed[some],
-        "used": count(~unusable & ~is_duplicate)[some],
-        "duplicates": duplicates,
+        "used": landed[some] - quarantined - duplicated,
+        "duplicates": duplicated,
         "quarantined": quarantined,
         "sampled_out": np.zeros(some.size, dtype=np.int64),
     }
