@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 from click.testing import CliRunner, Result
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fleet_dagster.cli.main import main
 from fleet_dagster.model.tables import TABLES, derived_tables, superseded
@@ -82,6 +83,7 @@ def lake(folder: Path) -> Mapping[str, pa.Table]:
     found = {}
     with installation(folder).store() as store:
         for table in (*TABLES.values(), *(superseded(t) for t in derived_tables())):
-            rows = store.lake.open(table).to_pyarrow_table()
+            place = SubTreeFileSystem(store.lake.uri(table), LocalFileSystem())
+            rows = store.lake.open(table).to_pyarrow_table(filesystem=place)
             found[table.name] = rows.sort_by([(k, "ascending") for k in table.key])
     return found
