@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
-from fleet_dagster.core.windows import SECOND, Span, floor_to
+from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to
 from fleet_dagster.definitions import create_fleet
 from fleet_dagster.jobs import windows_job_name
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import SpanError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
+from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING, SITE_TELEMETRY
 from fleet_dagster.partitions import keys_touching, partitions_of, span_of
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.installation import Installation
@@ -76,6 +76,17 @@ def partitions_between(config: FleetConfig, span: Span, *, now: int) -> list[str
         )
         raise SpanError(message)
     return list(keys_touching(partitions, span, now=now))
+
+
+def partitions_with_telemetry(store: Store, config: FleetConfig, *, now: int) -> list[str]:
+    """Return the keys of the partitions in which any snapshot was filed."""
+    partitions, start = partitions_of(config), Fleet.of(config).start
+    days = (
+        Span(max(day, start), day + DAY)
+        for day in store.lake.days(SITE_TELEMETRY, config.name)
+        if day + DAY > start
+    )
+    return list(dict.fromkeys(k for day in days for k in keys_touching(partitions, day, now=now)))
 
 
 def stale_partitions(store: Store, config: FleetConfig, span: Span, *, now: int) -> list[str]:

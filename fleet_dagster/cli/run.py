@@ -2,25 +2,40 @@
 
 import click
 
-from fleet_dagster.cli.backfill import BackfillReport, backfill, partitions_between
+from fleet_dagster.cli.backfill import (
+    BackfillReport,
+    backfill,
+    partitions_between,
+    partitions_with_telemetry,
+)
 from fleet_dagster.cli.dagster_home import dagster_instance
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.spans import from_option, span_between, to_option
+from fleet_dagster.cli.spans import optional_from, optional_to, span_between
 from fleet_dagster.cli.terminal import json_option, note, print_json, progress_bar
 from fleet_dagster.storage.clock import now_us
 
 
 @click.command()
 @click.argument("fleet")
-@from_option
-@to_option
+@optional_from
+@optional_to
+@click.option("--all", "everything", is_flag=True, help="Every day that has telemetry.")
 @click.option(
     "--recompute", is_flag=True, help="Compute windows even where they are proven current."
 )
 @json_option
 @installation_options
 @click.pass_obj
-def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_json: bool) -> None:
+def run(
+    place: Place,
+    fleet: str,
+    start: str | None,
+    end: str | None,
+    *,
+    everything: bool,
+    recompute: bool,
+    as_json: bool,
+) -> None:
     """Compute a fleet's windows through Dagster, and wait.
 
     The partitions that the span touches are materialized in runs of up to ten days; the runs are in the UI. Windows that
@@ -28,8 +43,15 @@ def run(place: Place, fleet: str, start: str, end: str, *, recompute: bool, as_j
     """
     installation = place.installation()
     config = installation.config(fleet)
-    keys = partitions_between(config, span_between(config, start, end), now=now_us())
-    place.store().registry.apply(config, source=fleet)
+    store = place.store()
+    if everything and start is None and end is None:
+        keys = partitions_with_telemetry(store, config, now=now_us())
+    elif start is not None and end is not None and not everything:
+        keys = partitions_between(config, span_between(config, start, end), now=now_us())
+    else:
+        message = "Name both --from and --to, or --all."
+        raise click.UsageError(message)
+    store.registry.apply(config, source=fleet)
     n_done, last = 0, ""
     try:
         with dagster_instance(installation) as instance, progress_bar(f"computing {fleet}") as bar:

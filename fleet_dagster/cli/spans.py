@@ -12,20 +12,13 @@ from fleet_dagster.model.config import FleetConfig
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-from_option = click.option(
-    "--from",
-    "start",
-    required=True,
-    metavar="DAY|INSTANT",
-    help="First day, or first instant. Without an offset: the fleet's time zone.",
-)
-to_option = click.option(
-    "--to",
-    "end",
-    required=True,
-    metavar="DAY|INSTANT",
-    help="Last day, which is included whole; or the instant at which the span ends.",
-)
+_FROM = "First day, or first instant. Without an offset: the fleet's time zone."
+_TO = "Last day, which is included whole; or the instant at which the span ends."
+_FORM = "DAY|INSTANT"
+from_option = click.option("--from", "start", required=True, metavar=_FORM, help=_FROM)
+to_option = click.option("--to", "end", required=True, metavar=_FORM, help=_TO)
+optional_from = click.option("--from", "start", metavar=_FORM, help=_FROM)
+optional_to = click.option("--to", "end", metavar=_FORM, help=_TO)
 
 
 def span_between(config: FleetConfig, start: str, end: str) -> Span:

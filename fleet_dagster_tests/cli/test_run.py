@@ -60,6 +60,30 @@ def test_a_last_day_is_included_whole(tmp_path: Path) -> None:
     assert found == ["2026-01-05", "2026-01-06"]
 
 
+def test_all_stands_for_every_day_with_telemetry(tmp_path: Path) -> None:
+    _landed(tmp_path)
+    done(
+        fleet(
+            tmp_path,
+            "import",
+            "plant",
+            csv(tmp_path, "S1,2026-01-09T00:00:00Z,1,1"),
+            "--historical",
+        )
+    )
+    found = printed(fleet(tmp_path, "run", "plant", "--all", "--json"))
+    assert found["partitions"] == ["2026-01-05", "2026-01-09"]
+    assert found["n_done"] == 2
+
+
+def test_a_run_needs_a_span_or_all(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    for arguments in ((), ("--from", "2026-01-05"), (*SPAN, "--all")):
+        result = fleet(tmp_path, "run", "plant", *arguments)
+        assert result.exit_code == 2
+        assert "--all" in result.output
+
+
 def test_a_span_in_the_future_is_refused_not_clipped(tmp_path: Path) -> None:
     _landed(tmp_path)
     tomorrow = str(_today() + dt.timedelta(days=2))
