@@ -37,7 +37,7 @@ from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
 from fleet_dagster.storage.door import Write, WriteReport
-from fleet_dagster.storage.maintenance import expired_days
+from fleet_dagster.storage.maintenance import expired_days, removed_days
 from fleet_dagster.storage.store import Store
 
 CHUNK_ROWS = 1_000_000
@@ -159,18 +159,19 @@ class Refresh:
     def baseline(self, training_day: int) -> list[Outcome]:
         """Refresh the baseline of one training day.
 
-        One whose telemetry has expired, even in part, stands as it was stored.
+        One whose telemetry has been removed, even in part, stands as it was stored.
         """
         span, reads = Span(training_day, training_day + DAY), training_span(training_day)
 
         def compute(block: _Block, _chunk: Span) -> Sequence[pd.DataFrame]:
-            self._refuse_expired(reads)
+            self._refuse(removed_days(self.store, self.name, reads))
             trained = training.train(
                 block.fleet, block.read, training_day, self.samples, landing=block.landing
             )
             return (trained,)
 
-        if self._expired(reads) and self.store.history.covered(BASELINE.name, self.name, span):
+        is_gone = removed_days(self.store, self.name, reads)
+        if is_gone and self.store.history.covered(BASELINE.name, self.name, span):
             return [Outcome(BASELINE, span, (), ())]
         return self._run("baseline", (BASELINE,), span, compute)
 
@@ -235,7 +236,7 @@ class Refresh:
             if not self.recompute and not any(block.currency.stale(t, chunk) for t in tables):
                 return done
             if BASELINE not in tables:
-                self._refuse_expired(chunk)
+                self._refuse(expired_days(self.store, self.name, chunk))
             # Named before anything is read: inputs that change meanwhile make the rows stale, never falsely current.
             covered = [block.currency.pieces(t, chunk, landing=block.landing) for t in tables]
             computed = compute(block, chunk)
@@ -299,11 +300,7 @@ class Refresh:
                 yield Span(start, end)
                 start = end
 
-    def _expired(self, span: Span) -> list[str]:
-        return expired_days(self.store, self.name, span)
-
-    def _refuse_expired(self, span: Span) -> None:
-        gone = self._expired(span)
+    def _refuse(self, gone: list[str]) -> None:
         if gone:
             raise ExpiredError(self.name, gone, self.config.telemetry_retention_days)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from fleet_dagster.core.windows import DAY, Span, floor_to, gaps, union
+from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import Table, superseded
 from fleet_dagster.storage import changes
 from fleet_dagster.storage.clock import now_us
@@ -93,6 +94,7 @@ class Door:
         with self.leases.hold([key for t in tables for key in lease_keys(t, fleet, span)]) as held:
             for table in tables:
                 self.recover(table.name, fleet)
+                self._refuse_lost_commits(table)
             yield held
 
     def write(self, write: Write, *, holder: str) -> WriteReport:
@@ -141,6 +143,16 @@ class Door:
     def recover(self, table: str | None = None, fleet: str | None = None) -> int:
         """Finish or undo the open intents whose writers are gone; returns how many."""
         return self.intents.recover(table, fleet)
+
+    def _refuse_lost_commits(self, table: Table) -> None:
+        """Refuse to write to a table that has gone back in time: its windows would be taken for those that were logged."""
+        logged, found = self.history.lake_version(table.name), self.lake.version(table)
+        if found < logged:
+            raise StorageError(
+                f"lake table {table.name!r} at {self.lake.uri(table)} ends with version {found}, but version {logged} was "
+                "logged: the end of its Delta log is missing. Restore the table's folder from a copy as new as the "
+                "control database; nothing was written"
+            )
 
     def _difference(self, write: Write) -> _Difference:
         """Compare the rows with those that stand."""

@@ -13,6 +13,7 @@ from fleet_dagster.storage.control.schema import (
     commit_log,
     coverage,
     intents,
+    lake_versions,
     watermarks,
 )
 
@@ -142,10 +143,26 @@ class History:
         with self.control.reading() as tx:
             return tx.execute(query.limit(1)).first() is not None
 
-    def has_intents(self) -> bool:
-        """Tell whether a write is under way, or was left half-way."""
+    def lake_version(self, table: str) -> int:
+        """Return the lake version that holds a table's last logged write; 0 before the first."""
+        query = sa.select(lake_versions.c.version).where(lake_versions.c.table_name == table)
         with self.control.reading() as tx:
-            return tx.execute(sa.select(intents.c.intent_id).limit(1)).first() is not None
+            return int(tx.execute(query).scalar() or 0)
+
+    def note_lake_version(self, tx: sa.Connection, table: str, version: int) -> None:
+        """Remember the lake version that holds a table's last logged write."""
+        here = lake_versions.c.table_name == table
+        newer = sa.case((lake_versions.c.version < version, version), else_=lake_versions.c.version)
+        self.control.serialize(tx, "commit_log")
+        if not tx.execute(sa.update(lake_versions).where(here).values(version=newer)).rowcount:
+            tx.execute(sa.insert(lake_versions), [{"table_name": table, "version": version}])
+
+    def knows_writes(self) -> bool:
+        """Tell whether anything was ever written, or is about to be."""
+        with self.control.reading() as tx:
+            if tx.execute(sa.select(intents.c.intent_id).limit(1)).first() is not None:
+                return True
+        return self.last_number() > 0
 
     def newest_landed(self, fleet: str) -> int | None:
         """Return the end of the newest landed telemetry; None before the first, in microseconds."""

@@ -121,11 +121,13 @@ class Intents:
 
     def _log(self, intent: Intent) -> bool:
         """Log the write and remove its intent in one transaction; False where there is no such intent any more."""
+        version = self.lake.version(TABLES[intent.table])
         with self.control.transaction() as tx:
             mine = sa.delete(intents).where(intents.c.intent_id == intent.intent_id)
             if tx.execute(mine.returning(intents.c.intent_id)).first() is None:
                 return False
             self.history.record(tx, intent.entries)
+            self.history.note_lake_version(tx, intent.table, version)
             self.history.cover(tx, intent.table, intent.fleet, intent.covered)
             if intent.batch is not None:
                 tx.execute(sa.insert(landing_batches), [intent.batch])

@@ -54,26 +54,17 @@ class Lake:
     def create(self, tables: Sequence[Table]) -> None:
         """Create tables; one that somebody else creates at the same time is left as it is."""
         for table in tables:
-            with self._errors_told(table):
-                if self._is_local:
-                    Path(self.root).mkdir(parents=True, exist_ok=True)
-                DeltaTable.create(
-                    self.uri(table),
-                    schema_of(table),
-                    mode="ignore",
-                    partition_by=PARTITION,
-                    name=table.name,
-                    description=table.description,
-                    configuration={
-                        "delta.checkpointInterval": "25",
-                        "delta.logRetentionDuration": "interval 2 days",
-                    },
-                    storage_options=self.options or None,
-                )
+            try:
+                with self._errors_told(table):
+                    self._create(table)
+            except StorageError as error:
+                if not isinstance(error.__cause__, CommitFailedError) or self.missing([table]):
+                    raise
 
     def open(self, table: Table) -> DeltaTable:
         """Open a table at its newest version, to be kept at that."""
         with self._errors_told(table):
+            self._refuse_empty_entries(table)
             return DeltaTable(self.uri(table), storage_options=self.options or None)
 
     def newest(self, table: Table) -> DeltaTable:
@@ -168,14 +159,18 @@ class Lake:
         """
         opened = self.newest(table)
         with self._errors_told(table):
-            removed = opened.vacuum(
+            tidy = functools.partial(
+                opened.vacuum,
                 retention_hours=hours,
-                dry_run=False,
                 enforce_retention_duration=False,
                 full=hours >= HOURS_OF_A_DAY,
             )
+            # The log names removed files for a week; a vacuum that finds none left would only add commits to it.
+            n_left = sum(self._is_there(table, path) for path in tidy(dry_run=True))
+            if n_left:
+                tidy(dry_run=False)
             opened.cleanup_metadata()
-        return len(removed)
+        return n_left
 
     def has_commit(self, table: Table, intent_id: str, *, after: int) -> bool:
         """Tell whether a commit newer than version `after` carries the intent."""
@@ -189,6 +184,36 @@ class Lake:
     @property
     def _is_local(self) -> bool:
         return "://" not in self.root
+
+    def _create(self, table: Table) -> None:
+        if self._is_local:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            self.uri(table),
+            schema_of(table),
+            mode="ignore",
+            partition_by=PARTITION,
+            name=table.name,
+            description=table.description,
+            configuration={
+                "delta.checkpointInterval": "25",
+                "delta.logRetentionDuration": "interval 2 days",
+            },
+            storage_options=self.options or None,
+        )
+
+    def _refuse_empty_entries(self, table: Table) -> None:
+        """Refuse a log with an entry cut down to nothing: it would be read as a commit that changed nothing."""
+        if self._is_local:
+            with os.scandir(f"{self.uri(table)}/_delta_log") as entries:
+                empty = [
+                    e.name for e in entries if e.name.endswith(".json") and not e.stat().st_size
+                ]
+            if empty:
+                raise DeltaError(f"log entry {min(empty)} is empty")
+
+    def _is_there(self, table: Table, path: str) -> bool:
+        return not self._is_local or (Path(self.uri(table)) / unquote(path)).exists()
 
     def _dataset(
         self, table: Table, fleet: str, span: Span, opened: DeltaTable
@@ -273,16 +298,24 @@ class Lake:
             raise
         except (DeltaError, pa.ArrowException, OSError) as error:
             raise StorageError(
-                f"lake table {table.name!r} at {self.uri(table)} failed: {error}. What was committed before stands. "
-                f"{_advice(error)}"
+                f"lake table {table.name!r} at {self.uri(table)} failed: {_first_line(error)}. "
+                f"What was committed before stands. {_advice(error)}"
             ) from error
 
 
+def _first_line(error: Exception) -> str:
+    """Return what an error says without the backtrace that delta-rs appends."""
+    return str(error).partition("\n")[0].rstrip(".")
+
+
 def _advice(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError | pa.ArrowInvalid):
+    is_damaged = isinstance(error, FileNotFoundError | pa.ArrowInvalid) or "Json error" in str(
+        error
+    )
+    if is_damaged or "is empty" in str(error):
         return (
-            "A file of it is missing or damaged: restore the table's folder from a copy, or, for a derived table, "
-            "move the damaged file's day away and run that day again"
+            "A file of it is missing or damaged: restore the table's folder from a copy that is as new as the "
+            "control database"
         )
     return "Check that the folder exists, may be written and has room, then run the same again"
 

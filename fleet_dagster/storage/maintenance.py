@@ -5,16 +5,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlalchemy as sa
 
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
-from fleet_dagster.storage.control.schema import commit_log
 from fleet_dagster.storage.history import Entry
 from fleet_dagster.storage.lake import instant_text
 from fleet_dagster.storage.store import Store
 
-EXPIRY = "expiry"
 ALWAYS = Span(0, 2**62)
 READING_DAYS = 2
 """Days after a day whose windows may read its telemetry: the longest staleness threshold and persistence together."""
@@ -44,17 +41,13 @@ def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
 
 
 def expired_days(store: Store, fleet: str, span: Span) -> list[str]:
-    """Return the UTC days of a span whose telemetry has expired."""
-    query = sa.select(commit_log.c.window_start).where(
-        commit_log.c.fleet == fleet,
-        commit_log.c.table_name == SITE_TELEMETRY.name,
-        commit_log.c.kind == "expire",
-        commit_log.c.window_start < span.end,
-        commit_log.c.window_end > span.start,
-    )
-    with store.control.reading() as tx:
-        days = sorted({int(r.window_start) for r in tx.execute(query)})
-    return [_date(day) for day in days]
+    """Return the UTC days of a span whose telemetry has expired: they are never recomputed."""
+    return [_date(entry.span.start) for entry in _expiries(store, fleet, span) if not entry.n_rows]
+
+
+def removed_days(store: Store, fleet: str, span: Span) -> list[str]:
+    """Return the UTC days of a span whose telemetry has been removed: what reads them cannot be computed."""
+    return [_date(entry.span.start) for entry in _expiries(store, fleet, span) if entry.n_rows]
 
 
 def expire_telemetry(
@@ -73,7 +66,7 @@ def expire_telemetry(
     known = {_day_of(text) for text in expired_days(store, fleet, ALWAYS)}
     fresh = sorted(over - known)
     if not dry_run:
-        _log_expiry(store, fleet, fresh)
+        _log(store, [_expiry(fleet, day) for day in fresh])
         expired = over | known
         for day in sorted(old):
             if all(day + n * DAY in expired for n in range(1, READING_DAYS + 1)):
@@ -81,17 +74,28 @@ def expire_telemetry(
     return [_date(day) for day in fresh]
 
 
-def _log_expiry(store: Store, fleet: str, days: list[int]) -> None:
-    entries = [
-        Entry(SITE_TELEMETRY.name, fleet, Span(d, d + DAY), 0, "expire", EXPIRY, 0, "", "", "")
-        for d in days
-    ]
+def _expiries(store: Store, fleet: str, span: Span) -> list[Entry]:
+    found = store.history.entries(SITE_TELEMETRY.name, fleet, span)
+    return sorted((e for e in found if e.kind == "expire"), key=lambda e: e.span)
+
+
+def _expiry(fleet: str, day: int, n_rows: int = 0) -> Entry:
+    """Return the entry of a day that has expired, or of which that many snapshots are removed."""
+    span = Span(day, day + DAY)
+    return Entry(SITE_TELEMETRY.name, fleet, span, n_rows, "expire", "", 0, "", "", "")
+
+
+def _log(store: Store, entries: list[Entry]) -> None:
     with store.control.transaction() as tx:
         store.history.record(tx, entries)
 
 
 def _remove(store: Store, fleet: str, day: int, cutoff: int) -> None:
-    """Remove a day's snapshots; one that is landing just now was received later and stays."""
+    """Remove a day's snapshots, logged beforehand; one that is landing just now was received later and stays."""
+    rows = store.lake.read(
+        SITE_TELEMETRY, fleet, Span(day, day + DAY), columns=["row_no"], time_column="timestamp"
+    )
+    _log(store, [_expiry(fleet, day, rows.num_rows)])
     received = f"received_at < {instant_text(cutoff)}"
     predicate = f"fleet = '{fleet}' AND day = '{_date(day)}' AND {received}"
     store.lake.delete(SITE_TELEMETRY, predicate, uuid.uuid4().hex)

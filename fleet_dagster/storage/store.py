@@ -95,17 +95,16 @@ def _create_tables(lake: Lake, history: History) -> None:
     """Create the tables that are missing, unless the lake and the control database do not belong together."""
     tables = [*TABLES.values(), *(superseded(t) for t in derived_tables())]
     missing = lake.missing(tables)
-    n_logged = history.last_number()
-    lost = [t.name for t in missing if n_logged and history.is_logged(t.name)]
+    lost = lake.missing([t for t in missing if history.is_logged(t.name)])
     if lost:
         raise StorageError(
-            f"lake at {lake.root} has no table {', '.join(lost)}, but the control database logs writes to it. "
-            "Mount or restore the lake that belongs to this control database; nothing was created"
+            f"lake at {lake.root} has no table {', '.join(t.name for t in lost)}, but the control database logs writes "
+            "to it. Mount or restore the lake that belongs to this control database; nothing was created"
         )
     lake.create(missing)
-    if not n_logged and not history.has_intents():
-        filled = [t.name for t in tables if t not in missing and lake.open(t).file_uris()]
-        if filled:
+    if not history.knows_writes():
+        filled = [t.name for t in tables if lake.newest(t).file_uris()]
+        if filled and not history.knows_writes():
             raise StorageError(
                 f"lake at {lake.root} holds rows ({', '.join(filled)}), but the control database is new. Restore the "
                 "control database that belongs to this lake, or name an empty folder for the lake"

@@ -116,7 +116,10 @@ def test_a_replacement_touches_its_spans_and_nothing_else(lake: Lake, data: st.D
     """Spans may begin and end anywhere, midnight included."""
     starts = st.integers(DAY_0 - 3 * HOUR, DAY_0 + DAY + 3 * HOUR)
     numbers = data.draw(st.lists(st.integers(-90, 1530), min_size=1, max_size=30, unique=True))
-    spans = [Span(a, a + data.draw(st.integers(1, 3 * HOUR))) for a in data.draw(st.lists(starts, min_size=1, max_size=4))]
+    spans = [
+        Span(a, a + data.draw(st.integers(1, 3 * HOUR)))
+        for a in data.draw(st.lists(starts, min_size=1, max_size=4))
+    ]
     old, new = stats({n: [1] for n in sorted(numbers)}), {n: [2] for n in sorted(numbers)}
     is_inside = {n: any(s.start <= window(n) < s.end for s in spans) for n in numbers}
     whole = Span(DAY_0 - DAY, DAY_0 + 3 * DAY)
@@ -131,9 +134,11 @@ def test_not_a_number_is_stored_as_null() -> None:
     table = TABLES["regional_health"]
     frame = pd.DataFrame(
         {
-            c.name: {"string": "r", "int32": 1, "timestamp": pd.Timestamp("2026-01-01", tz="UTC")}.get(
-                c.type, np.nan if c.nullable else 0.5
-            )
+            c.name: {
+                "string": "r",
+                "int32": 1,
+                "timestamp": pd.Timestamp("2026-01-01", tz="UTC"),
+            }.get(c.type, np.nan if c.nullable else 0.5)
             for c in table.columns
             if c.name not in ("fleet", "day")
         },

@@ -58,7 +58,9 @@ def test_a_batch_id_cannot_be_used_for_two_keys(store: Store) -> None:
     assert len(at.rows_of(store, SITE_TELEMETRY)) == 5
 
 
-@pytest.mark.parametrize(("batch_id", "key"), [("", "k"), ("b" * 65, "k"), ("b", "k" * 129), ("b'", "k")])
+@pytest.mark.parametrize(
+    ("batch_id", "key"), [("", "k"), ("b" * 65, "k"), ("b", "k" * 129), ("b'", "k")]
+)
 def test_names_that_the_books_cannot_hold_are_refused_before_anything_is_written(
     store: Store, batch_id: str, key: str
 ) -> None:

@@ -1,9 +1,11 @@
 """Connections to the control database: SQLite (WAL) by default, PostgreSQL by URL."""
 
+import functools
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import alembic.command
 import alembic.config
@@ -13,6 +15,7 @@ from fleet_dagster.model.errors import StorageError
 from fleet_dagster.storage.control.schema import counters
 
 BUSY_TIMEOUT_S = 60.0
+POLL_S = 0.05
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 MIGRATION_LOCK = 20_611_975
 """Number of PostgreSQL's advisory lock under which tables are created."""
@@ -108,14 +111,27 @@ def _engine(url: str, busy_timeout_s: float) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True)
     arguments = {"timeout": busy_timeout_s, "isolation_level": None}
     engine = sa.create_engine(url, connect_args=arguments)
-    sa.event.listen(engine, "connect", _sqlite_settings)
+    sa.event.listen(engine, "connect", functools.partial(_sqlite_settings, busy_timeout_s))
     sa.event.listen(engine, "begin", _begin)
     return engine
 
 
-def _sqlite_settings(connection: Any, _record: Any) -> None:  # Any: the driver's own connection
+def _sqlite_settings(
+    busy_timeout_s: float, connection: sqlite3.Connection, _record: object
+) -> None:
     """Let readers go on beside a writer, and let a committed transaction survive a power cut."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except (
+            sqlite3.OperationalError
+        ):  # SQLite does not wait here where others open the file for the first time
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
+        else:
+            break
     connection.execute("PRAGMA synchronous=FULL")
 
 

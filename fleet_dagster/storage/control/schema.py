@@ -116,3 +116,11 @@ watermarks = sa.Table(
     sa.Column("table_name", sa.String(64), primary_key=True),
     sa.Column("settled_through", BigInt, nullable=False),
 )
+
+lake_versions = sa.Table(
+    "lake_versions",
+    metadata,
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("version", BigInt, nullable=False),
+)
+"""Version of each lake table by its last logged write: an older one has lost commits."""

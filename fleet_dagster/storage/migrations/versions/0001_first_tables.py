@@ -94,11 +94,13 @@ def upgrade() -> None:
         _text("table_name", 64, key=True),
         _number("settled_through"),
     )
+    op.create_table("lake_versions", _text("table_name", 64, key=True), _number("version"))
 
 
 def downgrade() -> None:
     """Drop them all."""
     for name in (
+        "lake_versions",
         "watermarks",
         "intents",
         "leases",
