@@ -17,7 +17,13 @@ from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.ingest.simulator import DEMO_FAULTS, Scenario, demo_config, simulate
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import TABLES, Table, derived_tables, superseded
+from fleet_dagster.model.tables import (
+    SITE_TELEMETRY,
+    TABLES,
+    Table,
+    derived_tables,
+    superseded,
+)
 from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.control import schema
 from fleet_dagster.storage.landing import Batch
@@ -26,6 +32,8 @@ from fleet_dagster.storage.store import Store
 FIRST = int(dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000
 """First instant of the test fleets."""
 NAME = "plant"
+Tables = dict[str, pd.DataFrame]
+"""Rows by table."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -158,12 +166,12 @@ def assert_same(table: Table, left: pd.DataFrame, right: pd.DataFrame) -> None:
     )
 
 
-def tables_of(store: Store, span: Span | None = None) -> dict[str, pd.DataFrame]:
+def tables_of(store: Store, span: Span | None = None) -> Tables:
     """Return every derived table's stored rows."""
     return {t.name: rows_of(store, t, span) for t in derived_tables()}
 
 
-def assert_same_tables(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> int:
+def assert_same_tables(left: Tables, right: Tables) -> int:
     """Assert that two stores hold the same rows of every derived table; returns how many."""
     assert left.keys() == right.keys()
     for name in left:
@@ -171,7 +179,7 @@ def assert_same_tables(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFr
     return sum(len(rows) for rows in left.values())
 
 
-def replaced_rows(store: Store) -> dict[str, pd.DataFrame]:
+def replaced_rows(store: Store) -> Tables:
     """Return every superseded row, without what says when and by whom."""
     found = {}
     for table in derived_tables():
@@ -212,6 +220,19 @@ def start(*arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(  # noqa: S603 - our own module
         command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
     )
+
+
+def wait_until_ready(worker: "subprocess.Popen[str]") -> None:
+    """Wait until a worker has loaded everything it needs."""
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+
+
+def let_go(worker: "subprocess.Popen[str]") -> None:
+    """Let a worker begin."""
+    assert worker.stdin is not None
+    worker.stdin.write("go\n")
+    worker.stdin.flush()
 
 
 def _text(instant: int) -> str:

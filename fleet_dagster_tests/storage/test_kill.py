@@ -78,11 +78,8 @@ def killed_once(home: Path, step: int, *, after_s: float) -> bool:
     """Run the work and kill it at a step, or after a time; tells whether it was still at work."""
     process = at.start("work", home, step)
     with process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        at.wait_until_ready(process)
+        at.let_go(process)
         if not step:
             time.sleep(after_s)
             process.kill()

@@ -1,0 +1,165 @@
+"""The same landed telemetry gives the same rows, however the windows are cut, ordered and shared out."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.tables import (
+    INGEST_STATS,
+    QUARANTINE,
+    SITE_KPI,
+    SITE_TELEMETRY,
+    derived_tables,
+)
+from fleet_dagster.pipeline import evaluate
+from fleet_dagster.storage import maintenance
+from fleet_dagster.storage.store import Store
+from fleet_dagster_tests import installations as at
+
+INTERVAL_S = 1800
+N_DAYS = 3
+CONFIG = at.plant(interval_s=INTERVAL_S)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Return a store whose three days were refreshed as one range."""
+    with Store.at(tmp_path_factory.mktemp("whole")) as store:
+        land(store)
+        at.refresh_all(store, CONFIG, at.days(0, N_DAYS))
+        yield store
+
+
+def land(store: Store) -> None:
+    at.land(store, CONFIG, at.telemetry(N_DAYS), batch_id="frame")
+
+
+def test_the_telemetry_has_everything_that_could_go_wrong(whole: Store) -> None:
+    stats = at.rows_of(whole, INGEST_STATS)
+    site_kpi = at.rows_of(whole, SITE_KPI)
+    assert stats["duplicates"].sum() > 50
+    assert set(at.rows_of(whole, QUARANTINE)["problem"]) >= {
+        "missing_site",
+        "bad_time",
+        "not_finite",
+    }
+    assert (site_kpi["disposition"] == "stale").sum() > 10
+    late = at.rows_of(whole, SITE_TELEMETRY).query("received_at > timestamp")
+    assert len(late) > 50
+
+
+def test_the_stored_tables_are_those_that_evaluate_gives(whole: Store) -> None:
+    evaluated = evaluate(CONFIG, at.telemetry(N_DAYS).to_pandas(), "2026-01-01", "2026-01-04")
+    n_rows = 0
+    for table in derived_tables():
+        stored = at.rows_of(whole, table, at.days(0, N_DAYS))
+        at.assert_same(table, stored, getattr(evaluated, table.name))
+        n_rows += len(stored)
+    assert n_rows > 2_500
+    print(f"{n_rows} rows compared")
+
+
+def test_a_second_run_writes_nothing(whole: Store) -> None:
+    before = at.books(whole)
+    assert at.refresh_all(whole, CONFIG, at.days(0, N_DAYS)) == 0
+    assert at.books(whole) == before
+    assert at.refresh_all(whole, CONFIG, at.days(0, N_DAYS), recompute=True) == 0
+    assert at.books(whole)["commit_log"] == before["commit_log"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_single_days_in_any_order_give_the_same_rows(whole: Store, store: Store, seed: int) -> None:
+    land(store)
+    for day in at.shuffled(at.days(0, N_DAYS).days(), seed):
+        at.refresh_all(store, CONFIG, day)
+    at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
+    assert set(at.replaced_rows(store)) == {t.name for t in derived_tables()}
+    assert all(rows.empty for rows in at.replaced_rows(store).values())
+
+
+def test_six_hours_window_by_window_give_the_same_rows(whole: Store, store: Store) -> None:
+    """From 21:00 to 03:00, so that midnight lies within; the lake is compacted on the way."""
+    land(store)
+    span = Span(at.FIRST + 2 * DAY - 3 * HOUR, at.FIRST + 2 * DAY + 3 * HOUR)
+    for n, window in enumerate(span.steps(INTERVAL_S * 1_000_000)):
+        at.refresh_all(store, CONFIG, window)
+        if n == 5:
+            maintenance.compact(store, vacuum_hours=0)
+    own = [t for t in derived_tables() if t.name != "baseline"]
+    for table in own:
+        at.assert_same(table, at.rows_of(store, table), at.rows_of(whole, table, span))
+    assert at.refresh_all(store, CONFIG, span) == 0
+    at.refresh_all(store, CONFIG, at.days(0, N_DAYS))
+    at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
+    assert all(rows.empty for rows in at.replaced_rows(store).values())
+
+
+def test_two_processes_over_overlapping_days_give_the_same_rows(
+    whole: Store, tmp_path: Path
+) -> None:
+    with Store.at(tmp_path / "home") as store:
+        land(store)
+        run_together(store, tmp_path / "home", INTERVAL_S, [(1, 0, 2), (2, 1, 3)])
+        at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
+        assert all(rows.empty for rows in at.replaced_rows(store).values())
+        numbers = [row[0] for row in at.books(store)["commit_log"]]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def run_together(
+    store: Store, home: Path, interval_s: int, shares: list[tuple[int, int, int]]
+) -> None:
+    """Start one process for each (seed, first day, end day) and let them go at the same time."""
+    control = store.control.engine.url.render_as_string(hide_password=False)
+    workers = [
+        at.start("refresh", store.lake.root, control, interval_s, *share) for share in shares
+    ]
+    for worker in workers:
+        at.wait_until_ready(worker)
+    for worker in workers:
+        at.let_go(worker)
+    assert [worker.wait(timeout=600) for worker in workers] == [0] * len(workers)
+    for worker in workers:
+        worker.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+def test_minute_windows_of_a_larger_fleet_give_the_same_rows(tmp_path: Path) -> None:
+    """24 sites, four days, 60 s windows: a range, window by window over six hours and then by day, and `evaluate`."""
+    sites = {"n_sites": 24, "n_regions": 4}
+    config = at.plant(**sites, interval_s=60)
+    raw = at.telemetry(4, **sites, step_s=60)
+    span = Span(at.FIRST + 2 * DAY - 3 * HOUR, at.FIRST + 2 * DAY + 3 * HOUR)
+
+    def by_range(store: Store) -> None:
+        at.refresh_all(store, config, at.days(0, 4))
+
+    def by_window(store: Store) -> None:
+        for window in span.steps(MINUTE):
+            at.refresh_all(store, config, window)
+        for day in at.shuffled(at.days(0, 4).days(), 3):
+            at.refresh_all(store, config, day)
+
+    found = [
+        refreshed(tmp_path / "a", config, raw, by_range),
+        refreshed(tmp_path / "b", config, raw, by_window),
+    ]
+    evaluated = evaluate(config, raw.to_pandas(), "2026-01-01", "2026-01-05")
+    n_rows = at.assert_same_tables(found[1], found[0])
+    for table in derived_tables():
+        inside = at.by_key(table, getattr(evaluated, table.name))
+        stored = found[0][table.name]
+        at.assert_same(table, stored[stored["window_start"] < inside["window_end"].max()], inside)
+    print(f"{n_rows} rows compared")
+
+
+def refreshed(
+    home: Path, config: FleetConfig, raw: object, work: Callable[[Store], None]
+) -> at.Tables:
+    with Store.at(home) as store:
+        at.land(store, config, raw, batch_id="frame")
+        work(store)
+        return at.tables_of(store)
