@@ -18,7 +18,6 @@ from fleet_dagster.ingest.simulator import DEMO_FAULTS, Scenario, demo_config, s
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
-    SITE_TELEMETRY,
     TABLES,
     Table,
     derived_tables,

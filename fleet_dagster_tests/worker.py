@@ -21,7 +21,8 @@ from fleet_dagster_tests import installations as at
 def main(arguments: list[str]) -> None:
     """Run one command."""
     command, *rest = arguments
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()
     if command == "work":
         work(Path(rest[0]), die_at=int(rest[1]))
@@ -60,8 +61,9 @@ def everything(store: Store) -> None:
     maintenance.compact(store)
 
 
-def refresh(lake: str, control: str, interval_s: int, seed: int, first: int, end: int) -> None:
+def refresh(lake: str, control: str, *numbers: int) -> None:
     """Refresh single days of a fleet, in an order drawn from a seed."""
+    interval_s, seed, first, end = numbers
     config = at.plant(interval_s=interval_s)
     with Store.of(lake, control) as store:
         for day in at.shuffled(at.days(first, end).days(), seed):

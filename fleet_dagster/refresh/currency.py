@@ -9,7 +9,8 @@ from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
 from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_RANKING, Table
 from fleet_dagster.nodes.baseline import cutoff
-from fleet_dagster.storage.history import Covered, History, Reads
+from fleet_dagster.storage.coverage import Covered, Reads
+from fleet_dagster.storage.history import History
 
 TRAINING_REACH = 29 * DAY
 
@@ -28,7 +29,7 @@ class Currency:
     def stale(self, table: Table, span: Span) -> list[Span]:
         """Return the windows of a span that must be computed before they may be read."""
         whole = span.to_whole(self.grain(table))
-        found = self.history.stale(
+        found = self.history.coverage.stale(
             table.name,
             self.fleet.name,
             self.pieces(table, whole, landing=0),

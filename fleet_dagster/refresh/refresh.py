@@ -171,7 +171,7 @@ class Refresh:
             return (trained,)
 
         is_gone = removed_days(self.store, self.name, reads)
-        if is_gone and self.store.history.covered(BASELINE.name, self.name, span):
+        if is_gone and self.store.history.coverage.covered(BASELINE.name, self.name, span):
             return [Outcome(BASELINE, span, (), ())]
         return self._run("baseline", (BASELINE,), span, compute)
 
@@ -205,7 +205,7 @@ class Refresh:
                 reports[table.name] += [report] if report else []
                 wrong[table.name] += found
             self.progress(node, chunk, span)
-        self.store.history.settle(self.name, [t.name for t in tables], self._settled_end())
+        self.store.history.coverage.settle(self.name, [t.name for t in tables], self._settled_end())
         return [
             Outcome(t, span, tuple(wanted), tuple(reports[t.name]), tuple(wrong[t.name]))
             for t in tables
@@ -220,7 +220,7 @@ class Refresh:
             return [whole]
         stale = {t.name: currency.stale(t, whole) for t in tables}
         for name, parts in stale.items():
-            self.store.history.confirm(name, self.name, gaps(whole, parts), landing)
+            self.store.history.coverage.confirm(name, self.name, gaps(whole, parts), landing)
         return union([part for parts in stale.values() for part in parts])
 
     def _refresh_chunk(

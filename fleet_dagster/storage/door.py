@@ -18,8 +18,9 @@ from fleet_dagster.model.tables import Table, superseded
 from fleet_dagster.storage import changes
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
+from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.digest import digest_of
-from fleet_dagster.storage.history import Covered, Entry, History
+from fleet_dagster.storage.history import Entry, History
 from fleet_dagster.storage.intents import Batch, Intent, Intents
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.leases import Leases
@@ -107,7 +108,7 @@ class Door:
         if not appended and not changed:
             with self.control.transaction() as tx:
                 self.leases.confirm(tx, holder)
-                self.history.cover(tx, table.name, fleet, write.covered)
+                self.history.coverage.cover(tx, table.name, fleet, write.covered)
             return WriteReport(table.name, n_rows=write.rows.num_rows)
         entries = self._entries(write, appended, changed)
         self._carry_out(write, difference, entries, holder)
@@ -157,7 +158,9 @@ class Door:
     def _difference(self, write: Write) -> _Difference:
         """Compare the rows with those that stand."""
         table, fleet = write.table, write.fleet
-        stands = union([c.span for c in self.history.covered(table.name, fleet, write.span)])
+        stands = union(
+            [c.span for c in self.history.coverage.covered(table.name, fleet, write.span)]
+        )
         changed, replaced = [], [changes.plain(table, self.lake.empty(table))]
         for part in stands:
             old = changes.plain(table, self.lake.read(table, fleet, part))

@@ -15,7 +15,8 @@ from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, superseded
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import commit_log, intents, landing_batches
-from fleet_dagster.storage.history import Covered, Entry, History
+from fleet_dagster.storage.coverage import Covered
+from fleet_dagster.storage.history import Entry, History
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.leases import Leases
 
@@ -128,7 +129,7 @@ class Intents:
                 return False
             self.history.record(tx, intent.entries)
             self.history.note_lake_version(tx, intent.table, version)
-            self.history.cover(tx, intent.table, intent.fleet, intent.covered)
+            self.history.coverage.cover(tx, intent.table, intent.fleet, intent.covered)
             if intent.batch is not None:
                 tx.execute(sa.insert(landing_batches), [intent.batch])
         return True
@@ -147,7 +148,7 @@ class Intents:
         self._forget_superseded(intent)
         doubtful = [Covered(entry.span, 0, DOUBTFUL) for entry in intent.entries]
         with self.control.transaction() as tx:
-            self.history.cover(tx, intent.table, intent.fleet, doubtful)
+            self.history.coverage.cover(tx, intent.table, intent.fleet, doubtful)
 
     def _forget_superseded(self, intent: Intent) -> None:
         if intent.supersedes:

@@ -75,8 +75,8 @@ def expire_telemetry(
 
 
 def _expiries(store: Store, fleet: str, span: Span) -> list[Entry]:
-    found = store.history.entries(SITE_TELEMETRY.name, fleet, span)
-    return sorted((e for e in found if e.kind == "expire"), key=lambda e: e.span)
+    found = store.history.entries(SITE_TELEMETRY.name, fleet, span, kind="expire")
+    return sorted(found, key=lambda entry: entry.span)
 
 
 def _expiry(fleet: str, day: int, n_rows: int = 0) -> Entry:

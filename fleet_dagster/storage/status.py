@@ -85,7 +85,7 @@ def fleet_status(
     With `settled`, only windows that no scheduled run will touch again without late telemetry are looked at.
     """
     newest = newest_end(store, FLEET_KPI, fleet)
-    watermark = store.history.settled_through(fleet, FLEET_KPI.name)
+    watermark = store.history.coverage.settled_through(fleet, FLEET_KPI.name)
     end = newest if not settled else min(newest or 0, watermark or 0)
     row = _newest_row(store, fleet, end if at is None else min(end or 0, at + 1))
     if newest is None or row is None:
@@ -125,9 +125,9 @@ def with_history(store: Store, table: Table, fleet: str, rows: pd.DataFrame) -> 
     """
     starts, ends = _all_us(rows["window_start"]), _all_us(rows["window_end"])
     span = Span(int(starts.min()), int(ends.max())) if len(rows) else Span(0, 0)
-    restated = [e for e in store.history.entries(table.name, fleet, span) if e.kind == "restate"]
+    restated = store.history.entries(table.name, fleet, span, kind="restate")
     revision = _revisions(starts, ends, restated)
-    watermark = store.history.settled_through(fleet, table.name) or 0
+    watermark = store.history.coverage.settled_through(fleet, table.name) or 0
     final = np.where(revision > 0, "restated", "final")
     state = np.where(ends <= watermark, final, "provisional")
     return rows.assign(state=state, revision=revision)
@@ -135,7 +135,7 @@ def with_history(store: Store, table: Table, fleet: str, rows: pd.DataFrame) -> 
 
 def newest_end(store: Store, table: Table, fleet: str) -> int | None:
     """Return the end of a table's newest stored window, in microseconds."""
-    return store.history.newest_end(table.name, fleet)
+    return store.history.coverage.newest_end(table.name, fleet)
 
 
 def newest_telemetry(store: Store, fleet: str) -> int | None:
@@ -163,7 +163,9 @@ def _newest_row(store: Store, fleet: str, before: int | None) -> "pd.Series[Any]
     """Return the newest window that starts before an instant, with its history."""
     if not before:
         return None
-    covered = [c.span for c in store.history.covered(FLEET_KPI.name, fleet, Span(0, before))]
+    covered = [
+        c.span for c in store.history.coverage.covered(FLEET_KPI.name, fleet, Span(0, before))
+    ]
     if not covered:
         return None
     last = max(s.end for s in covered)

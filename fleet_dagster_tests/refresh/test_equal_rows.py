@@ -59,7 +59,6 @@ def test_the_stored_tables_are_those_that_evaluate_gives(whole: Store) -> None:
         at.assert_same(table, stored, getattr(evaluated, table.name))
         n_rows += len(stored)
     assert n_rows > 2_500
-    print(f"{n_rows} rows compared")
 
 
 def test_a_second_run_writes_nothing(whole: Store) -> None:
@@ -70,13 +69,13 @@ def test_a_second_run_writes_nothing(whole: Store) -> None:
     assert at.books(whole)["commit_log"] == before["commit_log"]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_single_days_in_any_order_give_the_same_rows(whole: Store, store: Store, seed: int) -> None:
+def test_single_days_in_any_order_give_the_same_rows(whole: Store, store: Store) -> None:
     land(store)
-    for day in at.shuffled(at.days(0, N_DAYS).days(), seed):
+    shuffled = at.shuffled(at.days(0, N_DAYS).days(), seed=2)
+    assert shuffled != sorted(shuffled)
+    for day in shuffled:
         at.refresh_all(store, CONFIG, day)
     at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
-    assert set(at.replaced_rows(store)) == {t.name for t in derived_tables()}
     assert all(rows.empty for rows in at.replaced_rows(store).values())
 
 
@@ -102,16 +101,14 @@ def test_two_processes_over_overlapping_days_give_the_same_rows(
 ) -> None:
     with Store.at(tmp_path / "home") as store:
         land(store)
-        run_together(store, tmp_path / "home", INTERVAL_S, [(1, 0, 2), (2, 1, 3)])
+        run_together(store, INTERVAL_S, [(1, 0, 2), (2, 1, 3)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
         assert all(rows.empty for rows in at.replaced_rows(store).values())
         numbers = [row[0] for row in at.books(store)["commit_log"]]
         assert numbers == list(range(1, len(numbers) + 1))
 
 
-def run_together(
-    store: Store, home: Path, interval_s: int, shares: list[tuple[int, int, int]]
-) -> None:
+def run_together(store: Store, interval_s: int, shares: list[tuple[int, int, int]]) -> None:
     """Start one process for each (seed, first day, end day) and let them go at the same time."""
     control = store.control.engine.url.render_as_string(hide_password=False)
     workers = [
@@ -148,12 +145,11 @@ def test_minute_windows_of_a_larger_fleet_give_the_same_rows(tmp_path: Path) -> 
         refreshed(tmp_path / "b", config, raw, by_window),
     ]
     evaluated = evaluate(config, raw.to_pandas(), "2026-01-01", "2026-01-05")
-    n_rows = at.assert_same_tables(found[1], found[0])
+    at.assert_same_tables(found[1], found[0])
     for table in derived_tables():
         inside = at.by_key(table, getattr(evaluated, table.name))
         stored = found[0][table.name]
         at.assert_same(table, stored[stored["window_start"] < inside["window_end"].max()], inside)
-    print(f"{n_rows} rows compared")
 
 
 def refreshed(

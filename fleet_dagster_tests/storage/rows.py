@@ -7,8 +7,8 @@ import pyarrow as pa
 from fleet_dagster.core.windows import DAY, MINUTE, Span
 from fleet_dagster.model.tables import INGEST_STATS
 from fleet_dagster.storage.arrow import schema_of
+from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.door import Write, WriteReport
-from fleet_dagster.storage.history import Covered
 from fleet_dagster.storage.store import Store
 
 FLEET = "plant"

@@ -1,14 +1,17 @@
+import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_dagster.core.windows import Span
 from fleet_dagster.model.tables import INGEST_STATS, SITE_TELEMETRY
 from fleet_dagster.storage.clock import now_us
-from fleet_dagster.storage.history import SCATTERED, Covered, Entry, History, Reads
+from fleet_dagster.storage.coverage import SCATTERED, Covered, Reads
+from fleet_dagster.storage.history import Entry, History
 from fleet_dagster.storage.status import with_history
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests.storage.rows import FLEET, logged, span, stored, window, write
@@ -18,7 +21,7 @@ N = 24
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     with Store.at(tmp_path_factory.mktemp("history")) as store:
         yield store.history
 
@@ -40,14 +43,14 @@ def test_coverage_merges_and_trims_like_a_list_of_windows(
     fleet, naive = fresh_fleet(), dict[int, tuple[int, str]]()
     for (first, end), landing, inputs in series:
         with history.control.transaction() as tx:
-            history.cover(tx, TABLE, fleet, [Covered(span(first, end), landing, inputs)])
+            history.coverage.cover(tx, TABLE, fleet, [Covered(span(first, end), landing, inputs)])
         naive.update(dict.fromkeys(range(first, end), (landing, inputs)))
-    found = history.covered(TABLE, fleet, span(0, N))
+    found = history.coverage.covered(TABLE, fleet, span(0, N))
     assert by_window(found) == naive
-    for a, b in zip(found, found[1:], strict=False):
+    for a, b in itertools.pairwise(found):
         assert a.span.end <= b.span.start
         assert a.span.end < b.span.start or (a.landing, a.inputs) != (b.landing, b.inputs)
-    cut = history.covered(TABLE, fleet, span(5, 9))
+    cut = history.coverage.covered(TABLE, fleet, span(5, 9))
     assert by_window(cut) == {n: v for n, v in naive.items() if 5 <= n < 9}
 
 
@@ -72,7 +75,7 @@ def test_stale_windows_are_those_that_a_naive_model_names(
             seqs.append(history.control.next_numbers(tx, "commit_log", 0).stop - 1)
         for (first, end), age, inputs in covered:
             at = ([0, *seqs][-age:] or [0])[0]
-            history.cover(tx, TABLE, fleet, [Covered(span(first, end), at, inputs)])
+            history.coverage.cover(tx, TABLE, fleet, [Covered(span(first, end), at, inputs)])
             naive.update(dict.fromkeys(range(first, end), (at, inputs)))
     minute = window(1) - window(0)
     reads = Reads(since=since * minute, until=until * minute, received_before=4)
@@ -87,7 +90,7 @@ def test_stale_windows_are_those_that_a_naive_model_names(
         ]
         if inputs != ("v1" if n < N // 2 else "v2") or any(seq > at for seq in touching):
             stale.add(n)
-    found = history.stale(TABLE, fleet, wanted, reads=reads)
+    found = history.coverage.stale(TABLE, fleet, wanted, reads=reads)
     assert {n for n in range(N) if any(s.overlaps(span(n, n + 1)) for s in found)} == stale
 
 
@@ -96,11 +99,11 @@ def test_confirmed_records_become_one_and_keep_what_is_newer(history: History) -
     n = SCATTERED + 10
     with history.control.transaction() as tx:
         for i in range(n):
-            history.cover(tx, TABLE, fleet, [Covered(span(i, i + 1), i + 1, "v1")])
-        history.cover(tx, TABLE, fleet, [Covered(span(n, n + 1), 999, "v1")])
-        history.cover(tx, TABLE, fleet, [Covered(span(n + 1, n + 2), 7, "v2")])
-    history.confirm(TABLE, fleet, [span(0, n + 2)], 500)
-    assert history.covered(TABLE, fleet, span(0, n + 2)) == [
+            history.coverage.cover(tx, TABLE, fleet, [Covered(span(i, i + 1), i + 1, "v1")])
+        history.coverage.cover(tx, TABLE, fleet, [Covered(span(n, n + 1), 999, "v1")])
+        history.coverage.cover(tx, TABLE, fleet, [Covered(span(n + 1, n + 2), 7, "v2")])
+    history.coverage.confirm(TABLE, fleet, [span(0, n + 2)], 500)
+    assert history.coverage.covered(TABLE, fleet, span(0, n + 2)) == [
         Covered(span(0, n), 500, "v1"),
         Covered(span(n, n + 1), 999, "v1"),
         Covered(span(n + 1, n + 2), 500, "v2"),
@@ -132,24 +135,24 @@ def test_numbers_have_no_gap_and_follow_the_order_of_commit(store: Store) -> Non
 def test_the_settled_watermark_moves_over_what_stands_and_never_back(store: Store) -> None:
     write(store, {}, span(0, 10))
     write(store, {}, span(12, 20))
-    assert store.history.settled_through(FLEET, TABLE) is None
+    assert store.history.coverage.settled_through(FLEET, TABLE) is None
     for through, settled in ((-5, 0), (4, 4), (2, 4), (99, 10)):
-        store.history.settle(FLEET, [TABLE], window(through))
-        assert store.history.settled_through(FLEET, TABLE) == window(settled)
+        store.history.coverage.settle(FLEET, [TABLE], window(through))
+        assert store.history.coverage.settled_through(FLEET, TABLE) == window(settled)
     write(store, {}, span(10, 12))
-    store.history.settle(FLEET, [TABLE], window(15))
-    assert store.history.settled_through(FLEET, TABLE) == window(15)
+    store.history.coverage.settle(FLEET, [TABLE], window(15))
+    assert store.history.coverage.settled_through(FLEET, TABLE) == window(15)
 
 
 def test_nothing_settles_where_nothing_stands(store: Store) -> None:
-    store.history.settle(FLEET, [TABLE], now_us())
-    assert store.history.settled_through(FLEET, TABLE) is None
+    store.history.coverage.settle(FLEET, [TABLE], now_us())
+    assert store.history.coverage.settled_through(FLEET, TABLE) is None
 
 
 def test_state_and_revision_come_from_the_log(store: Store) -> None:
     for second, third in ((1, 1), (2, 1), (3, 2)):
         write(store, {0: [1], 1: [second], 2: [third]}, span(0, 3))
-    store.history.settle(FLEET, [TABLE], window(2))
+    store.history.coverage.settle(FLEET, [TABLE], window(2))
     rows = store.frame(INGEST_STATS, FLEET, span(0, 3))
     told = with_history(store, INGEST_STATS, FLEET, rows)
     assert list(told["revision"]) == [0, 2, 1]
@@ -165,8 +168,8 @@ def test_entries_can_be_read_by_number_and_by_span(store: Store) -> None:
     assert [e.seq for e in entries(TABLE, FLEET, span(0, 4))] == [1, 3]
     assert [e.seq for e in entries(TABLE, FLEET, span(1, 4))] == [1]
     assert [e.seq for e in entries(TABLE, FLEET, span(2, 4))] == []
-    assert store.history.newest_end(TABLE, FLEET) == window(6)
-    assert store.history.newest_end(TABLE, "other") is None
+    assert store.history.coverage.newest_end(TABLE, FLEET) == window(6)
+    assert store.history.coverage.newest_end(TABLE, "other") is None
     assert store.history.newest_digest(TABLE, FLEET, span(0, 1)) == entries(TABLE, FLEET)[2].digest
 
 

@@ -70,7 +70,6 @@ def killed_lives(
             worker.everything(store)
             assert_same_contents(contents(store), expected)
         shutil.rmtree(home)
-    print(f"{done} kills in {life} lives, {n_steps} checkpoints each")
     return done
 
 

@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,11 @@ texts = st.text(
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     opened = Lake(str(tmp_path_factory.mktemp("lake folder")))
     tables = [*TABLES.values(), *(superseded(t) for t in derived_tables())]
     opened.create(tables)
-    yield opened
+    return opened
 
 
 def rows_of(table: Table, instants: list[int], names: list[str], seed: int) -> pa.Table:
@@ -86,7 +85,7 @@ def pool_of(column: Column, names: list[str], rng: np.random.Generator) -> list[
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda t: t.name)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     instants=st.lists(st.integers(FIRST, LAST - 1), unique=True, max_size=12).map(sorted),
     names=st.lists(texts, min_size=1, max_size=4),

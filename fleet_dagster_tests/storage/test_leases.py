@@ -59,7 +59,7 @@ def test_a_writer_that_waits_in_vain_is_told_who_holds_what(store: Store) -> Non
     with store.door.leases.hold([KEY]) as holder:
         with pytest.raises(LeaseError) as caught, impatient.hold([KEY]):
             pytest.fail("the lease is held by another")
-    assert (caught.value.key, caught.value.holder) == (KEY, holder)
+        assert (caught.value.key, caught.value.holder) == (KEY, holder)
     assert f"{KEY} is held by {holder}" in str(caught.value)
     assert f":{os.getpid()}:" in str(caught.value)
 
@@ -162,9 +162,8 @@ def test_what_killed_processes_held_is_gone_after_the_next_start(
     process = hold_in_another_process(tmp_path)
     process.kill()
     process.wait()
-    with store.door.leases.hold(["mine"]) as holder:
-        with Store.at(tmp_path / "home"):
-            assert held(store) == [("mine", holder)]
+    with store.door.leases.hold(["mine"]) as holder, Store.at(tmp_path / "home"):
+        assert held(store) == [("mine", holder)]
 
 
 def test_a_hold_leaves_no_thread_behind(store: Store) -> None:
@@ -185,10 +184,12 @@ def test_a_lost_lease_is_noticed_before_anything_is_written(store: Store) -> Non
 
 def test_a_locked_database_is_an_error_of_storage(store: Store) -> None:
     hasty = Control(store.control.url, busy_timeout_s=0.01)
-    with store.control.transaction():
-        with pytest.raises(StorageError, match=r"locked.*run the same again"):
-            with Leases(hasty).hold([KEY]):
-                pytest.fail("the database is locked")
+    with (
+        store.control.transaction(),
+        pytest.raises(StorageError, match=r"locked.*run the same again"),
+        Leases(hasty).hold([KEY]),
+    ):
+        pytest.fail("the database is locked")
     hasty.dispose()
 
 

@@ -102,7 +102,10 @@ def test_a_crash_is_mended_before_the_log_that_tells_of_it_is_tidied(tmp_path: P
             raise OSError(reached)
 
     with Store.at(tmp_path / "home") as store:
-        with Store.at(tmp_path / "home", checkpoint=fail) as failing, pytest.raises(OSError):
+        with (
+            Store.at(tmp_path / "home", checkpoint=fail) as failing,
+            pytest.raises(OSError, match="written"),
+        ):
             write(failing, {0: [1]}, span(0, 1))
         assert logged(store) == []
         compact(store, vacuum_hours=0)
