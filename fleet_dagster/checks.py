@@ -1,6 +1,6 @@
 """Asset checks: blocking ones generated from the table definitions, and the books of ingest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -46,40 +46,42 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
 def results_of(
     key: dg.AssetKey, outcome: Outcome, figures: Mapping[str, Figures]
 ) -> list[dg.AssetCheckResult]:
-    """Return the results of one table's checks."""
-    results = [
-        dg.AssetCheckResult(
-            asset_key=key,
-            check_name=FITS,
-            passed=not outcome.violations,
-            metadata={
-                "violations": dg.MetadataValue.md(
-                    "\n".join(f"- {v}" for v in outcome.violations) or "none"
-                )
-            },
-        )
-    ]
+    """Return the results of one table's checks, over all partitions of a run together."""
+    results = [_fits(outcome)]
     if outcome.table is INGEST_STATS:
-        results.append(_accounted(key, figures))
+        results.append(_accounted(figures))
     if outcome.table is QUARANTINE:
-        results.append(_quarantined(key, figures))
-    return results
+        results.append(_quarantined(figures))
+    over = dg.MetadataValue.text(_range_of(list(figures)))
+    return [r._replace(asset_key=key, metadata={**r.metadata, "partitions": over}) for r in results]
 
 
-def _accounted(key: dg.AssetKey, figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
+def _range_of(keys: Sequence[str]) -> str:
+    return f"{keys[0]} to {keys[-1]}" if len(keys) > 1 else "".join(keys)
+
+
+def _fits(outcome: Outcome) -> dg.AssetCheckResult:
+    wrong = "\n".join(f"- {v}" for v in outcome.violations) or "none"
+    return dg.AssetCheckResult(
+        check_name=FITS,
+        passed=not outcome.violations,
+        metadata={"violations": dg.MetadataValue.md(wrong)},
+    )
+
+
+def _accounted(figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
     parts = ("used", "duplicates", "quarantined", "sampled_out")
     off = {p: int(f["landed"]) - sum(int(f[name]) for name in parts) for p, f in figures.items()}
     wrong = {partition: difference for partition, difference in off.items() if difference}
     landed = sum(int(f["landed"]) for f in figures.values())
     return dg.AssetCheckResult(
-        asset_key=key,
         check_name=ACCOUNTED,
         passed=not wrong,
         metadata={"landed": landed, "unaccounted": dg.MetadataValue.json(wrong)},
     )
 
 
-def _quarantined(key: dg.AssetKey, figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
+def _quarantined(figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
     reasons: dict[str, int] = {}
     for own in figures.values():
         for name, count in own.items():
@@ -95,7 +97,6 @@ def _quarantined(key: dg.AssetKey, figures: Mapping[str, Figures]) -> dg.AssetCh
         ]
     )
     return dg.AssetCheckResult(
-        asset_key=key,
         check_name=QUARANTINE_SHARE,
         passed=not reasons,
         severity=dg.AssetCheckSeverity.WARN,

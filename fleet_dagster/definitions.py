@@ -1,5 +1,6 @@
 """`create_fleet` and the code location: every fleet of the fleets folder, plus the upkeep they share."""
 
+import datetime as dt
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,14 @@ from fleet_dagster.assets.site_ingest import site_ingest
 from fleet_dagster.assets.site_telemetry import site_telemetry
 from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.partitions import partitions_of
 from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
 from fleet_dagster.storage.installation import Installation
 
+WARN_AFTER, FAIL_AFTER = dt.timedelta(hours=2), dt.timedelta(days=1)
+"""How long a live table may go without a materialization."""
 NODES = (
     region_mapper,
     site_ingest,
@@ -37,13 +41,22 @@ def create_fleet(config: FleetConfig, installation: Installation | None = None) 
     """
     partitions = partitions_of(config)
     job = windows_job(config)
+    nodes = [node(config, partitions) for node in NODES]
     return dg.Definitions(
-        assets=[site_telemetry(config, partitions), *(node(config, partitions) for node in NODES)],
+        assets=[site_telemetry(config, partitions), *dg.map_asset_specs(_watched, nodes)],
         jobs=[job],
         schedules=[windows_schedule(config, partitions, job)],
         resources={RESOURCE_KEY: resource_of(installation)},
         executor=dg.in_process_executor,
     )
+
+
+def _watched(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Let Dagster tell when a table that people look at has not been brought up to date."""
+    if spec.key.path[-1] not in {t.name for t in (FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)}:
+        return spec
+    policy = dg.FreshnessPolicy.time_window(fail_window=FAIL_AFTER, warn_window=WARN_AFTER)
+    return spec.replace_attributes(freshness_policy=policy)
 
 
 def upkeep(

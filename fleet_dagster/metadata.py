@@ -57,9 +57,9 @@ def partition_figures(
     for key, span in spans.items():
         own = (starts >= span.start) & (starts < span.end)
         figures[key] = {
+            **summarise(rows.filter(pa.array(own))),
             "dagster/row_count": int(own.sum()),
             "rows_written": int((own & fresh).sum()),
-            **summarise(rows.filter(pa.array(own))),
         }
     return figures
 
@@ -74,14 +74,19 @@ def _within(starts: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool
 
 
 def _meaning(column: Column, kpis: Sequence[Kpi]) -> str:
-    text = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
+    text = f"{column.meaning}{_unit(column.unit, ' [{}]')}"
     numbered = re.search(r"_(\d\d)$", column.name)
     if not numbered:
         return text
     k = int(numbered[1])
     if k >= len(kpis):
         return f"{text}: none, this fleet has {len(kpis)}"
-    return f"{text}: {kpis[k].name} ({kpis[k].lo:g} to {kpis[k].hi:g} {kpis[k].unit})"
+    own = kpis[k]
+    return f"{text}: {own.name} ({own.lo:g} to {own.hi:g}{_unit(own.unit, ' {}')})"
+
+
+def _unit(unit: str, how: str) -> str:
+    return "" if unit in ("", "1") else how.format(unit)
 
 
 def _limits(column: Column) -> list[str]:

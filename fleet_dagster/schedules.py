@@ -108,6 +108,7 @@ def purge_schedule() -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         job=purge_event_log,
         cron_schedule="40 1 * * *",
+        description="Every night: removes old runs from Dagster's event log, which is never pruned otherwise.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
@@ -115,7 +116,10 @@ def purge_schedule() -> dg.ScheduleDefinition:
 def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Tidy the lake every hour at a quiet minute."""
     return dg.ScheduleDefinition(
-        job=job, cron_schedule="17 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+        job=job,
+        cron_schedule="17 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every hour: merges small files of the lake and expires telemetry by each fleet's retention.",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fleet_dagster import checks
-from fleet_dagster.assets.site_telemetry import observations
+from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key, asset_spec
 from fleet_dagster.core.windows import SECOND, Span
 from fleet_dagster.metadata import Figures, partition_figures
@@ -100,21 +100,21 @@ class _Step:
         figures = partition_figures(
             self.store, outcome.table, self.config.name, self.spans, written
         )
+        of_the_run = {
+            "node_duration_s": duration_s,
+            "table_uri": dg.MetadataValue.path(self.store.lake.uri(outcome.table)),
+        }
         for partition, own in figures.items():
             self.context.add_asset_metadata(
-                {**own, **self._windows_done(outcome, partition)},
+                {**own, **self._windows_done(outcome, partition), **of_the_run},
                 asset_key=key,
                 partition_key=partition,
             )
         if outcome.table is INGEST_STATS:
-            for seen in observations(self.config, figures):
+            for seen in landed(self.config, figures):
                 self.context.log_event(seen)
         return dg.MaterializeResult(
             asset_key=key,
-            metadata={
-                "duration_s": duration_s,
-                "table_uri": dg.MetadataValue.path(self.store.lake.uri(outcome.table)),
-            },
             check_results=checks.results_of(key, outcome, figures),
         )
 

@@ -19,16 +19,18 @@ def site_telemetry(config: FleetConfig, partitions: Partitions) -> dg.AssetSpec:
     )
 
 
-def observations(config: FleetConfig, books: Mapping[str, Figures]) -> list[dg.AssetObservation]:
-    """Tell how many snapshots each partition holds, from the books of ingest."""
+def landed(config: FleetConfig, books: Mapping[str, Figures]) -> list[dg.AssetMaterialization]:
+    """Tell which partitions hold telemetry and how much, from the books of ingest."""
     return [
-        dg.AssetObservation(
+        dg.AssetMaterialization(
             asset_key(config, SITE_TELEMETRY.name),
             partition=partition,
             description="Landed so far, as ingest counted it.",
             metadata={"dagster/row_count": own["landed"], "quarantined": own["quarantined"]},
+            tags={"dagster/data_version": f"{own['landed']} landed"},
         )
         for partition, own in books.items()
+        if own["landed"]
     ]
 
 

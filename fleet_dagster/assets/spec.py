@@ -37,7 +37,7 @@ def asset_spec(
         partitions_def=partitions,
         metadata={
             "dagster/column_schema": column_schema(table, config.kpis),
-            "dagster/table_name": table.name,
+            "dagster/table_name": f"{config.name}.{table.name}",
             **({"stream": f"esn/fleet/{config.name}/{table.stream}"} if table.stream else {}),
         },
     )

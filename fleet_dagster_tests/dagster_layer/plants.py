@@ -138,10 +138,9 @@ def written(result: dg.ExecuteInProcessResult) -> dict[str, int]:
     counts: dict[str, int] = {}
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
-            value = event.materialization.metadata["rows_written"].value
-            counts[event.asset_key.path[-1]] = counts.get(event.asset_key.path[-1], 0) + int(
-                str(value)
-            )
+            table, found = event.asset_key.path[-1], event.materialization.metadata
+            if table in DERIVED:
+                counts[table] = counts.get(table, 0) + int(str(found["rows_written"].value))
     return counts
 
 

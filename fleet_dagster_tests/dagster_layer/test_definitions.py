@@ -125,3 +125,15 @@ def test_user_code_may_give_dicts() -> None:
         region_mappings=[{"site_id": "a", "region_id": "north"}],  # type: ignore[arg-type]
     )
     dg.Definitions.validate_loadable(create_fleet(fleet))
+
+
+def test_dagster_watches_whether_the_tables_people_look_at_are_fresh() -> None:
+    found = specs(create_fleet(config()))
+    watched = {key for key, spec in found.items() if spec.freshness_policy is not None}
+    assert watched == {"plant/fleet_kpi", "plant/regional_health", "plant/site_ranking"}
+
+
+def test_the_same_table_of_two_fleets_is_not_taken_for_one() -> None:
+    merged = dg.Definitions.merge(create_fleet(config("north")), create_fleet(config("south")))
+    names = [spec.metadata["dagster/table_name"] for spec in merged.resolve_all_asset_specs()]
+    assert len(set(names)) == len(names)
