@@ -125,7 +125,7 @@ def concat(table: Table, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Puts rows of a frame onto a grid of sites x windows."""
+    """Puts rows of a frame onto a grid of sites x windows; `cells` count window by window, as rows mostly come."""
 
     rows: NDArray[np.int64]
     cells: NDArray[np.int64]
@@ -145,7 +145,7 @@ class Scatter:
         site = codes_of(frame["site_id"], numbers)
         window = (microseconds(frame["window_start"]) - start) // interval
         rows = np.flatnonzero((site >= 0) & (window >= 0) & (window < n_windows))
-        return cls(rows, site[rows] * n_windows + window[rows], (len(numbers), n_windows))
+        return cls(rows, window[rows] * len(numbers) + site[rows], (len(numbers), n_windows))
 
     def grid(
         self, column: "pd.Series[Any]", empty: float, dtype: Any = np.float64
@@ -157,5 +157,5 @@ class Scatter:
             if column.isna().any()
             else column.to_numpy(dtype=dtype)
         )
-        out[self.cells] = values[self.rows]
-        return out.reshape(self.shape)
+        out[self.cells] = values if self.rows.size == values.size else values[self.rows]
+        return np.ascontiguousarray(out.reshape(self.shape[::-1]).T)

@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 import pyarrow.fs as pa_fs
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from fleet_dagster.core.windows import DAY, Span, floor_to
@@ -225,7 +231,10 @@ class Lake:
                 ("day", "<=", _day(span.end - 1)),
             ],
             filesystem=self._filesystem(table),
-            schema=_reading_schema(table),
+            schema=schema_of(table),
+            parquet_read_options=pa_dataset.ParquetReadOptions(
+                dictionary_columns=set(_text_columns(table))
+            ),
         )
 
     def _filesystem(self, table: Table) -> pa_fs.FileSystem | None:
@@ -238,13 +247,16 @@ class Lake:
         self, table: Table, rows: pa.Table, intent_id: str, *, predicate: str | None
     ) -> None:
         named = CommitProperties(custom_metadata={INTENT: intent_id}, max_commit_retries=RETRIES)
-        layout = WriterProperties(compression="SNAPPY", max_row_group_size=ROW_GROUP)
 
         def commit() -> DeltaTable:
             opened = self.newest(table)
             if predicate is None:
                 write_deltalake(
-                    opened, rows, mode="append", commit_properties=named, writer_properties=layout
+                    opened,
+                    rows,
+                    mode="append",
+                    commit_properties=named,
+                    writer_properties=_layout(table),
                 )
             else:
                 write_deltalake(
@@ -253,7 +265,7 @@ class Lake:
                     mode="overwrite",
                     predicate=predicate,
                     commit_properties=named,
-                    writer_properties=layout,
+                    writer_properties=_layout(table),
                 )
             return opened
 
@@ -328,6 +340,17 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+@functools.cache
+def _layout(table: Table) -> WriterProperties:
+    """Return how a table's files are laid out; a dictionary of computed scores would be as long as the column."""
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(
+        compression="SNAPPY",
+        max_row_group_size=ROW_GROUP,
+        column_properties={c.name: plain for c in table.columns if c.type == "float64"},
+    )
+
+
 def _during(time_column: str, span: Span) -> pc.Expression:
     low, high = (pa.scalar(t, pa.timestamp("us", tz="UTC")) for t in (span.start, span.end))
     return (pc.field(time_column) >= low) & (pc.field(time_column) < high)
@@ -374,14 +397,3 @@ def _text_columns(table: Table) -> list[str]:
         for c in table.columns
         if c.type == "string" and c.name not in PARTITION and c.name not in ("raw", "detail")
     ]
-
-
-@functools.cache
-def _reading_schema(table: Table) -> pa.Schema:
-    texts = set(_text_columns(table))
-    return pa.schema(
-        pa.field(
-            f.name, pa.dictionary(pa.int32(), f.type) if f.name in texts else f.type, f.nullable
-        )
-        for f in schema_of(table)
-    )

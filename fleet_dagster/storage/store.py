@@ -76,11 +76,13 @@ class Store:
     def telemetry_reader(self, fleet: str) -> Callable[[Span], pd.DataFrame]:
         """Return a reader of the landed snapshots as they stand now: what lands later is not seen by it."""
         snapshot = self.lake.open(SITE_TELEMETRY)
+        wanted = [name for name in SITE_TELEMETRY.column_names if name not in ("fleet", "day")]
 
         def read(span: Span) -> pd.DataFrame:
-            return telemetry_frame(
-                self.lake.read(SITE_TELEMETRY, fleet, span, time_column="timestamp", at=snapshot)
+            rows = self.lake.read(
+                SITE_TELEMETRY, fleet, span, columns=wanted, time_column="timestamp", at=snapshot
             )
+            return telemetry_frame(rows)
 
         return read
 
