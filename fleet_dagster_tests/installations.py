@@ -51,6 +51,11 @@ def plant(
     return FleetConfig.model_validate({**content, "interval_s": interval_s, **changes})
 
 
+def coarse(interval_s: int = 1800) -> FleetConfig:
+    """Return a fleet whose sites stay fresh for one more window than they send in."""
+    return plant(interval_s=interval_s, staleness_threshold_s=interval_s + 600)
+
+
 @functools.cache
 def telemetry(
     n_days: int, *, n_sites: int = 6, n_regions: int = 2, step_s: int = 120, seed: int = 1

@@ -46,14 +46,14 @@ def work(home: Path, *, die_at: int) -> None:
 
 def prepare(store: Store) -> None:
     """Bring an installation to where the work starts: one day landed and refreshed."""
-    config, raw = at.plant(interval_s=1800), at.telemetry(2, step_s=600)
+    config, raw = at.coarse(), at.telemetry(2, step_s=600)
     at.land(store, config, raw.slice(0, raw.num_rows // 2), batch_id="first")
     at.refresh_all(store, config, at.days(0, 1))
 
 
 def everything(store: Store) -> None:
     """Land the rest and a correction, refresh, tidy up: the same however often it is begun."""
-    config, raw = at.plant(interval_s=1800), at.telemetry(2, step_s=600)
+    config, raw = at.coarse(), at.telemetry(2, step_s=600)
     at.land(store, config, raw.slice(raw.num_rows // 2), batch_id="second")
     late = at.snapshots("MX-0002", [at.FIRST + 7 * HOUR + 1], config, share=0.9)
     at.land(store, config, late, batch_id="late", historical=True)
@@ -64,7 +64,7 @@ def everything(store: Store) -> None:
 def refresh(lake: str, control: str, *numbers: int) -> None:
     """Refresh single days of a fleet, in an order drawn from a seed."""
     interval_s, seed, first, end = numbers
-    config = at.plant(interval_s=interval_s)
+    config = at.coarse(interval_s)
     with Store.of(lake, control) as store:
         for day in at.shuffled(at.days(first, end).days(), seed):
             at.refresh_all(store, config, day, run_id=f"run-{seed}")

@@ -21,7 +21,7 @@ from fleet_dagster_tests import installations as at
 
 INTERVAL_S = 1800
 N_DAYS = 3
-CONFIG = at.plant(interval_s=INTERVAL_S)
+CONFIG = at.coarse(INTERVAL_S)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from fleet_dagster_tests.storage.rows import FLEET, logged, span, stored, write
 
 pytestmark = pytest.mark.services
 INTERVAL_S = 1800
-CONFIG = at.plant(interval_s=INTERVAL_S)
+CONFIG = at.coarse(INTERVAL_S)
 
 
 @pytest.fixture
