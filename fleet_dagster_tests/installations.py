@@ -239,5 +239,18 @@ def let_go(worker: "subprocess.Popen[str]") -> None:
     worker.stdin.flush()
 
 
+def run_together(store: Store, interval_s: int, shares: list[tuple[int, int, int]]) -> None:
+    """Start one process for each (seed, first day, end day) and let them go at the same time."""
+    control = store.control.engine.url.render_as_string(hide_password=False)
+    workers = [start("refresh", store.lake.root, control, interval_s, *share) for share in shares]
+    for worker in workers:
+        wait_until_ready(worker)
+    for worker in workers:
+        let_go(worker)
+    assert [worker.wait(timeout=600) for worker in workers] == [0] * len(workers)
+    for worker in workers:
+        worker.__exit__(None, None, None)
+
+
 def _text(instant: int) -> str:
     return dt.datetime.fromtimestamp(instant / 1_000_000, tz=dt.UTC).isoformat()

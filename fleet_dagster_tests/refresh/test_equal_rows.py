@@ -101,26 +101,11 @@ def test_two_processes_over_overlapping_days_give_the_same_rows(
 ) -> None:
     with Store.at(tmp_path / "home") as store:
         land(store)
-        run_together(store, INTERVAL_S, [(1, 0, 2), (2, 1, 3)])
+        at.run_together(store, INTERVAL_S, [(1, 0, 2), (2, 1, 3)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
         assert all(rows.empty for rows in at.replaced_rows(store).values())
         numbers = [row[0] for row in at.books(store)["commit_log"]]
         assert numbers == list(range(1, len(numbers) + 1))
-
-
-def run_together(store: Store, interval_s: int, shares: list[tuple[int, int, int]]) -> None:
-    """Start one process for each (seed, first day, end day) and let them go at the same time."""
-    control = store.control.engine.url.render_as_string(hide_password=False)
-    workers = [
-        at.start("refresh", store.lake.root, control, interval_s, *share) for share in shares
-    ]
-    for worker in workers:
-        at.wait_until_ready(worker)
-    for worker in workers:
-        at.let_go(worker)
-    assert [worker.wait(timeout=600) for worker in workers] == [0] * len(workers)
-    for worker in workers:
-        worker.__exit__(None, None, None)
 
 
 @pytest.mark.slow
