@@ -9,21 +9,26 @@ from fleet_dagster.core.windows import HOUR, Span, floor_to
 from fleet_dagster.model.config import FleetConfig
 
 Partitions = dg.TimeWindowPartitionsDefinition
+DAY_FORMAT = "%Y-%m-%d"
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
 DAYS_PER_RUN, HOURS_PER_RUN = 10, 48
+FAR = 2**62
+"""Stands for "never" among instants [us]."""
 LONGEST = 25 * HOUR
 """The longest partition: a day on which the clock goes back [us]."""
 
 
 def partitions_of(config: FleetConfig) -> Partitions:
     """Return the fleet's partitions; the current one exists, so that live windows have a home."""
-    if config.partition == "hourly":
-        start = config.start_date.strftime(HOUR_FORMAT)
-        return dg.HourlyPartitionsDefinition(
-            start_date=start, end_offset=1, timezone=config.timezone
-        )
-    return dg.DailyPartitionsDefinition(
-        start_date=config.start_date.isoformat(), end_offset=1, timezone=config.timezone
+    hourly = config.partition == "hourly"
+    form = HOUR_FORMAT if hourly else DAY_FORMAT
+    last = config.end_date and config.end_date + dt.timedelta(days=1)
+    kind = dg.HourlyPartitionsDefinition if hourly else dg.DailyPartitionsDefinition
+    return kind(
+        start_date=config.start_date.strftime(form),
+        end_date=last.strftime(form) if last else None,
+        end_offset=0 if last else 1,
+        timezone=config.timezone,
     )
 
 
@@ -49,12 +54,10 @@ def keys_touching(partitions: Partitions, span: Span, *, now: int) -> Sequence[s
     if span.is_empty or reach.end <= reach.start:
         return []
     keys = partitions.get_partition_keys_in_time_window(reach)
-    return [
-        k
-        for k in keys
-        if span_of(partitions, k).overlaps(span)
-        and span_of(partitions, k).start >= microseconds(partitions.start)
-    ]
+    end = microseconds(partitions.end) if partitions.end else FAR
+    life = Span(microseconds(partitions.start), end)
+    spans = {k: span_of(partitions, k) for k in keys}
+    return [k for k, own in spans.items() if own.overlaps(span) and own.overlaps(life)]
 
 
 def microseconds(stamp: dt.datetime) -> int:

@@ -141,7 +141,7 @@ def _owed(store: "Store", config: FleetConfig, now: int) -> Due:
         now=closed,
         first_telemetry=min(landed, default=None),
         newest_telemetry=store.history.newest_landed(config.name),
-        lateness=int(config.allowed_lateness_days * DAY),
+        lateness=int(max(config.allowed_lateness_days, CATCH_UP_DAYS) * DAY),
     )
 
 

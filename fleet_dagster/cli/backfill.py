@@ -6,20 +6,25 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
-from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to
+from fleet_dagster.core.windows import DAY, SECOND, Span
 from fleet_dagster.definitions import create_fleet
 from fleet_dagster.jobs import windows_job_name
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import SpanError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING, SITE_TELEMETRY
-from fleet_dagster.partitions import keys_touching, partitions_of, span_of
+from fleet_dagster.partitions import (
+    closed_span,
+    keys_touching,
+    partitions_of,
+    partitions_per_run,
+    span_of,
+)
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster.storage.status import instant
 from fleet_dagster.storage.store import Store
 
-DAYS_PER_RUN, HOURS_PER_RUN = 10, 48
 _RANGE_START, _RANGE_END = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
@@ -93,9 +98,7 @@ def stale_partitions(store: Store, config: FleetConfig, span: Span, *, now: int)
     """Return the keys of the partitions in which closed windows are missing or out of date."""
     fleet = store.registry.fleet(config)
     currency = Currency(fleet, store.history)
-    closed = Span(
-        span.start, max(span.start, min(span.end, floor_to(now, config.interval_s * SECOND)))
-    )
+    closed = closed_span(span, now, config.interval_s * SECOND)
     stale = [
         s
         for table in (FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)
@@ -137,7 +140,7 @@ def backfill(
 def _runs(config: FleetConfig, keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Cut keys into runs: neighbours only, since a run takes a range, and not too many."""
     partitions = partitions_of(config)
-    most = HOURS_PER_RUN if config.partition == "hourly" else DAYS_PER_RUN
+    most = partitions_per_run(config)
     part: list[str] = []
     for key in keys:
         is_next = bool(part) and span_of(partitions, part[-1]).end == span_of(partitions, key).start

@@ -64,6 +64,17 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except FleetError as error:
             raise Refusal(error) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Refusal(_cannot_use(error)) from error
+
+
+def _cannot_use(error: OSError) -> StorageError:
+    where = error.filename or "a file or folder"
+    return StorageError(
+        f"{where} cannot be used: {error.strerror or error}. Check the path, its permissions and the disk"
+    )
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -148,7 +148,7 @@ def _land(
     """Land rows as a batch with an id and a key; none of them was received after `until`."""
     batch_id, key = batch
     as_simulated = config.model_copy(update={"source": SourceMapping(received_at="received_at")})
-    store.registry.apply(config, source="simulator")
+    store.registry.ensure(config)
     judged = landed_table(
         as_simulated,
         rows,

@@ -38,7 +38,7 @@ def read_instant(config: FleetConfig, text: str, *, name: str) -> int:
         if _DAY.match(text):
             return _midnight(config, dt.date.fromisoformat(text))
         stamp = dt.datetime.fromisoformat(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         message = f"{text!r} is neither a day (2026-01-31) nor an instant (2026-01-31T12:00:00Z)."
         raise click.BadParameter(message, param_hint=name) from error
     if stamp.tzinfo is None:

@@ -7,12 +7,12 @@ from rich.table import Table
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
+from fleet_dagster.core.health import BANDS
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster.storage.status import FleetStatus, fleet_status
 
 _COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
 _OUTLIERS_SHOWN = 10
-_HEALTHY, _DEGRADED = 0.8, 0.5
 
 
 @click.command()
@@ -134,7 +134,7 @@ def _range(now: FleetStatus) -> str:
 
 
 def _coloured(health: float, text: str) -> str:
-    band = "healthy" if health >= _HEALTHY else "degraded" if health >= _DEGRADED else "critical"
+    band = next(name for low, name in BANDS if round(health, 9) >= low)
     return f"[{_COLOURS[band]}]{text} {band}[/]"
 
 

@@ -126,30 +126,6 @@ def duplicates(snapshots: Snapshots) -> NDArray[np.int64]:
     return np.sort(ranked[:-1][key[ranked[1:]] == key[ranked[:-1]]])
 
 
-def winners(snapshots: Snapshots) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose one snapshot for each site and timestamp.
-
-    Parameters
-    ----------
-    snapshots : Snapshots
-        Usable snapshots.
-
-    Returns
-    -------
-    kept : ndarray, shape (n_kept,)
-        Positions of the snapshots to use, in order of site and timestamp.
-    dropped : ndarray, shape (n_dropped,)
-        Positions of the duplicates, ascending.
-
-    Notes
-    -----
-    See `duplicates`.
-    """
-    dropped = duplicates(snapshots)
-    order = np.lexsort((snapshots.timestamp, snapshots.site))
-    return order[~np.isin(order, dropped)], dropped
-
-
 def _holders(key: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions of the wanted keys, and of the few others that fall into the same buckets."""
     if wanted.size == 0:

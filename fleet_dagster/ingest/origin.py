@@ -16,7 +16,7 @@ from fleet_dagster.ingest.verdicts import Verdicts
 from fleet_dagster.ingest.zones import DAY_US, SECOND_US, local_midnight_us, utc_text
 from fleet_dagster.model.config import FleetConfig
 
-_SITE_ID = re.compile(r"[^\s/'\"\\][^'\"\\\n]{0,127}")
+_SITE_ID = re.compile(r"[^\s/'\"\\\x00-\x1f\x7f][^'\"\\\x00-\x1f\x7f]{0,127}")
 _MAX_RECEIPT_AHEAD_US = 366 * DAY_US
 """A receipt column may run ahead of the import (simulated lateness), but not by more than the longest allowed lateness."""
 

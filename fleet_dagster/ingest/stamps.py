@@ -73,7 +73,7 @@ def parse_stamps(
         return _from_typed(column, zone)
     if time_format != "iso8601" and (is_text_type(kind) or is_number_type(kind)):
         return _from_unix(column, _UNIX_TICKS_US[time_format])
-    if is_text_type(kind) or pa.types.is_null(kind):
+    if is_text_type(kind) or column.null_count == len(column):
         stamps = _from_iso(pc.cast(column, pa.string()), zone)
         refuse_mixture(
             stamps.first_naive,

@@ -21,10 +21,16 @@ from fleet_dagster.model.source import SourceMapping, ZoneName
 from fleet_dagster.model.tables import N_KPIS, UNMAPPED
 
 Identifier = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[^\s/'\"\\][^'\"\\\n]*$")
+    str,
+    Field(
+        min_length=1, max_length=128, pattern=r"^[^\s/'\"\\\x00-\x1f\x7f][^'\"\\\x00-\x1f\x7f]*$"
+    ),
 ]
 FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 MAX_WEIGHT = 1e9
+MIN_RETENTION_DAYS = 40
+"""A baseline learns from 29 days, and the schedule catches up a week: telemetry must outlive both."""
+_BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MAX_WEIGHT_RATIO = 1e9
 """Largest weight over smallest: up to here weighted means are exact to 1e-9 (see `core.exact`)."""
 Rule = tuple[tuple[str | int, ...], str]
@@ -185,13 +191,15 @@ class FleetConfig(Frozen):
     """Zone of partitions and of start_date, as an IANA name."""
     start_date: Annotated[dt.date, Field(ge=dt.date(1971, 1, 1))] = dt.date(2026, 1, 1)
     """First day of the fleet's history; earlier telemetry is quarantined."""
+    end_date: dt.date | None = None
+    """Last day of a fleet whose history is finished; None while it goes on."""
     deviation_sigma: Annotated[float, Field(gt=0)] = 3.0
     """Deviation from the baseline from which a site is published. [scaled MADs]"""
     outlier_sigma: Annotated[float, Field(ge=0)] = 0.0
     """Outlier threshold; 0 takes the profile's. [scaled MADs]"""
     anomaly_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Anomaly threshold; 0 takes the profile's."""
-    telemetry_retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    telemetry_retention_days: Annotated[int, Field(ge=MIN_RETENTION_DAYS, le=3650)] = 90
     """How long telemetry is kept after its receipt. [d]"""
     schedule_minutes: Annotated[int, Field(ge=1, le=60)] = 5
     """How often the schedule brings the fleet up to date. [min]"""
@@ -228,7 +236,7 @@ class FleetConfig(Frozen):
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
-        checks = (_size_rules, _repeat_rules, _reference_rules, _weight_rules)
+        checks = (_size_rules, _repeat_rules, _reference_rules, _date_rules, _weight_rules)
         broken = [rule for check in checks for rule in check(self)]
         if broken:
             raise RuleError(broken)
@@ -348,19 +356,23 @@ def _reference_rules(config: FleetConfig) -> Iterator[Rule]:
         )
 
 
+def _date_rules(config: FleetConfig) -> Iterator[Rule]:
+    if config.end_date is not None and config.end_date < config.start_date:
+        yield (
+            ("end_date",),
+            f"end_date {config.end_date} is before start_date {config.start_date}. Swap the two",
+        )
+
+
 def _weight_rules(config: FleetConfig) -> Iterator[Rule]:
-    by_region: dict[str, float] = {}
-    for m in config.region_mappings:
-        by_region[m.region_id] = by_region.get(m.region_id, 0.0) + m.weight
-    for region, weight in by_region.items():
-        if weight <= 0:
-            yield (
-                ("region_mappings",),
-                (
-                    f"region_mappings: every site of region {region!r} has weight 0. "
-                    "Give at least one a weight above 0"
-                ),
-            )
+    for region in _weightless_regions(config.region_mappings):
+        yield (
+            ("region_mappings",),
+            (
+                f"region_mappings: every site of region {region!r} has weight 0 from some instant on. "
+                "Give at least one a weight above 0"
+            ),
+        )
     weights = [m.weight for m in config.region_mappings if m.weight > 0]
     if weights and min(weights) * MAX_WEIGHT_RATIO < max(weights):
         yield (
@@ -370,6 +382,19 @@ def _weight_rules(config: FleetConfig) -> Iterator[Rule]:
                 f"{MAX_WEIGHT_RATIO:g} is allowed. Give all weights in one unit, or 0 to leave a site out"
             ),
         )
+
+
+def _weightless_regions(mappings: Sequence[RegionMapping]) -> list[str]:
+    """Return the regions that at some instant have sites but no weight."""
+    ordered = sorted(mappings, key=lambda m: m.valid_from or _BEGINNING)
+    found: set[str] = set()
+    for instant in {m.valid_from or _BEGINNING for m in ordered}:
+        current = {m.site_id: m for m in ordered if (m.valid_from or _BEGINNING) <= instant}
+        weights: dict[str, float] = {}
+        for m in current.values():
+            weights[m.region_id] = weights.get(m.region_id, 0.0) + m.weight
+        found |= {region for region, weight in weights.items() if weight <= 0}
+    return sorted(found)
 
 
 def _repeats(keys: Sequence[Hashable]) -> list[int]:

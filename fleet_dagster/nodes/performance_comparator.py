@@ -102,22 +102,40 @@ def _place(
     mads: Mads,
     fleet_name: str,
 ) -> _Placed:
-    own = np.where(run.is_active, scores, np.nan)
-    rank, z = np.zeros(own.shape, dtype=np.int64), np.full(own.shape, np.nan)
+    rank_in_region, z_region = _unplaced(scores.shape)
     for r, region_id in enumerate(run.regions):
-        members = np.flatnonzero(run.region == r)
-        if members.size:
-            group = np.ascontiguousarray(own[:, members])
-            rank[:, members] = competition_ranks(group)
-            z[:, members] = modified_z_scores(group, mads.get(("region", region_id), DEFAULT_MAD))
+        mad = mads.get(("region", region_id), DEFAULT_MAD)
+        _place_group(scores, run.region == r, mad, rank_in_region, z_region)
+    rank_in_fleet, z_fleet = _unplaced(scores.shape)
+    mad = mads.get(("fleet", fleet_name), DEFAULT_MAD)
+    _place_group(scores, run.is_active, mad, rank_in_fleet, z_fleet)
     return _Placed(
-        rank_in_region=rank,
-        rank_in_fleet=competition_ranks(own),
-        z_region=z,
-        z_fleet=modified_z_scores(own, mads.get(("fleet", fleet_name), DEFAULT_MAD)),
-        region=np.broadcast_to(run.region, own.shape),
-        sigma=np.full(own.shape[0], sigma),
+        rank_in_region=rank_in_region,
+        rank_in_fleet=rank_in_fleet,
+        z_region=z_region,
+        z_fleet=z_fleet,
+        region=np.broadcast_to(run.region, scores.shape),
+        sigma=np.full(scores.shape[0], sigma),
     )
+
+
+def _unplaced(shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    return np.zeros(shape, dtype=np.int64), np.full(shape, np.nan)
+
+
+def _place_group(
+    scores: NDArray[np.float64],
+    is_member: NDArray[np.bool_],
+    mad: float,
+    rank: NDArray[np.int64],
+    z: NDArray[np.float64],
+) -> None:
+    """Place the members among themselves; sites outside the group, registered later perhaps, leave no trace."""
+    members = np.flatnonzero(is_member)
+    if members.size:
+        group = np.ascontiguousarray(scores[:, members])
+        rank[:, members] = competition_ranks(group)
+        z[:, members] = modified_z_scores(group, mad)
 
 
 def _long_run_mads(fleet: Fleet, run: AssignedRun, baseline: pd.DataFrame) -> Mads:

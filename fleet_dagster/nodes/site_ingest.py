@@ -193,6 +193,16 @@ def _quarantine_rows(
     )
 
 
+def _occupied(cells: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells that occur, ascending, and the place of each entry among them."""
+    if size > 4 * cells.size:
+        return np.unique(cells, return_inverse=True)
+    some = np.flatnonzero(np.bincount(cells, minlength=size))
+    places = np.empty(size, dtype=np.int64)
+    places[some] = np.arange(some.size)
+    return some, places[cells]
+
+
 def _books(
     fleet: Fleet,
     telemetry: pd.DataFrame,
@@ -205,25 +215,21 @@ def _books(
     batches = frames.vocabulary(telemetry["batch_id"])
     rank = frames.codes_of(telemetry["batch_id"], {name: i for i, name in enumerate(batches)})
     cell = (stamp - floor_to(span.start, fleet.interval)) // fleet.interval * len(batches) + rank
-    size = (span.end - span.start) // fleet.interval * len(batches)
-
-    cell = cell if wanted.all() else np.where(wanted, cell, size)
+    some, place = _occupied(cell[wanted], (span.end - span.start) // fleet.interval * len(batches))
 
     def count(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        own = np.flatnonzero(chosen)
-        return np.bincount(cell[own], minlength=size + 1)[:size]
+        return np.bincount(place[chosen[wanted]], minlength=some.size)
 
-    unusable = telemetry["problem"].notna().to_numpy()
-    landed = np.bincount(cell, minlength=size + 1)[:size]
-    some = np.flatnonzero(landed)
+    landed = np.bincount(place, minlength=some.size)
     starts = span.start + some // max(len(batches), 1) * fleet.interval
-    quarantined, duplicated = count(unusable)[some], count(is_duplicate)[some]
+    quarantined = count(telemetry["problem"].notna().to_numpy())
+    duplicated = count(is_duplicate)
     columns = {
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
         "batch_id": frames.names(some % max(len(batches), 1), batches),
-        "landed": landed[some],
-        "used": landed[some] - quarantined - duplicated,
+        "landed": landed,
+        "used": landed - quarantined - duplicated,
         "duplicates": duplicated,
         "quarantined": quarantined,
         "sampled_out": np.zeros(some.size, dtype=np.int64),

@@ -35,7 +35,20 @@ class Currency:
             self.pieces(table, whole, landing=0),
             reads=self._reads(table, whole),
         )
+        if table is SITE_RANKING:
+            found = [*found, *self._governed_by_stale_baselines(whole)]
         return union([part.to_whole(self.grain(table)) for part in found])
+
+    def _governed_by_stale_baselines(self, span: Span) -> list[Span]:
+        """Return the days of a span whose baseline, or that of the windows before, must itself be trained first."""
+        days = {d: self._training_days(d.start) for d in span.days()}
+        stale = {t for t in set().union(*days.values()) if self.stale(BASELINE, Span(t, t + DAY))}
+        return [day for day, trained in days.items() if trained & stale]
+
+    def _training_days(self, instant: int) -> set[int]:
+        reach = max(0, floor_to(instant, DAY) - persistence_lookback(self.fleet))
+        found = (training_day_in_force(self.fleet.start, t) for t in (reach, instant))
+        return {day for day in found if day is not None}
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
         """Return a span cut where its inputs change, each piece with the digest of its inputs."""

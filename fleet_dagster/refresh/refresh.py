@@ -26,6 +26,7 @@ from fleet_dagster.model.tables import (
     SITE_ASSIGNMENT,
     SITE_KPI,
     SITE_RANKING,
+    SITE_TELEMETRY,
     Table,
 )
 from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
@@ -321,6 +322,7 @@ class _Block:
 
     @classmethod
     def now(cls, store: Store, config: FleetConfig) -> "_Block":
+        store.door.refuse_lost_commits(SITE_TELEMETRY)
         landing = store.history.landing_version(config.name)
         read = store.telemetry_reader(config.name)
         fleet = store.registry.fleet(config)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import Span, gaps, union
+from fleet_dagster.core.windows import DAY, Span, gaps, union
 from fleet_dagster.model.tables import SITE_TELEMETRY
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import commit_log, coverage, watermarks
 
+PATIENCE = 7 * DAY
+"""Age from which a gap no longer holds up the settled watermark: the schedule does not reach back further."""
 SCATTERED = 64
 """Records of coverage in one span from which on it pays to make them one."""
 
@@ -207,8 +209,7 @@ class Coverage:
         if current is None and not spans:
             return None, None
         start = spans[0].start if current is None else int(current)
-        reached = next((s.end for s in spans if s.start <= start < s.end), start)
-        return current, max(start, min(reached, through))
+        return current, max(start, min(_reached(spans, start, through), through))
 
     def _settle_one(self, tx: sa.Connection, fleet: str, table: str, through: int) -> None:
         self.control.serialize(tx, "commit_log")
@@ -219,6 +220,16 @@ class Coverage:
         else:
             here = (watermarks.c.fleet == fleet, watermarks.c.table_name == table)
             tx.execute(sa.update(watermarks).where(*here).values(settled_through=target))
+
+
+def _reached(spans: Sequence[Span], start: int, through: int) -> int:
+    """Return how far windows stand without a gap, old gaps aside: nobody fills those unasked."""
+    reached = start
+    for span in spans:
+        if span.start > max(reached, through - PATIENCE):
+            break
+        reached = max(reached, span.end)
+    return reached
 
 
 def _untouched(span: Span, landing: int, landed: Sequence[tuple[int, Span]]) -> list[Span]:

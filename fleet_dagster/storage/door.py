@@ -95,7 +95,7 @@ class Door:
         with self.leases.hold([key for t in tables for key in lease_keys(t, fleet, span)]) as held:
             for table in tables:
                 self.recover(table.name, fleet)
-                self._refuse_lost_commits(table)
+                self.refuse_lost_commits(table)
             yield held
 
     def write(self, write: Write, *, holder: str) -> WriteReport:
@@ -145,7 +145,7 @@ class Door:
         """Finish or undo the open intents whose writers are gone; returns how many."""
         return self.intents.recover(table, fleet)
 
-    def _refuse_lost_commits(self, table: Table) -> None:
+    def refuse_lost_commits(self, table: Table) -> None:
         """Refuse to write to a table that has gone back in time: its windows would be taken for those that were logged."""
         logged, found = self.history.lake_version(table.name), self.lake.version(table)
         if found < logged:
@@ -158,9 +158,8 @@ class Door:
     def _difference(self, write: Write) -> _Difference:
         """Compare the rows with those that stand."""
         table, fleet = write.table, write.fleet
-        stands = union(
-            [c.span for c in self.history.coverage.covered(table.name, fleet, write.span)]
-        )
+        known = [c.span for c in self.history.coverage.covered(table.name, fleet, write.span)]
+        stands = union([*known, *self._unknown(write, gaps(write.span, known))])
         changed, replaced = [], [changes.plain(table, self.lake.empty(table))]
         for part in stands:
             old = changes.plain(table, self.lake.read(table, fleet, part))
@@ -169,6 +168,16 @@ class Door:
             replaced.append(changes.within_all(old, found))
             changed += found
         return _Difference(gaps(write.span, stands), union(changed), pa.concat_tables(replaced))
+
+    def _unknown(self, write: Write, uncovered: Sequence[Span]) -> list[Span]:
+        """Return the spans in which rows stand that the control database does not know, as after it was restored from a copy."""
+        days = set(self.lake.days(write.table, write.fleet)) if uncovered else set()
+        return [
+            span
+            for span in uncovered
+            if any(floor_to(day.start, DAY) in days for day in span.days())
+            and self.lake.read(write.table, write.fleet, span, columns=["window_start"]).num_rows
+        ]
 
     def _entries(
         self, write: Write, appended: Sequence[Span], changed: Sequence[Span]

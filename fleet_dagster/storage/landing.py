@@ -76,6 +76,7 @@ class Landing:
         keys = [f"landing/{fleet}/key/{idempotency_key}", f"landing/{fleet}/batch/{batch_id}"]
         with self.door.leases.hold(keys) as holder:
             self.door.recover(SITE_TELEMETRY.name, fleet)
+            self.door.refuse_lost_commits(SITE_TELEMETRY)
             known = self.find(fleet, idempotency_key)
             if known is not None:
                 return known

@@ -60,7 +60,7 @@ def expire_telemetry(
     """
     cutoff = now - retention_days * DAY
     days = store.lake.days(SITE_TELEMETRY, fleet)
-    old = {day for day in days if _newest_receipt(store, fleet, day) < cutoff}
+    old = {day for day in days if day < cutoff and _newest_receipt(store, fleet, day) < cutoff}
     readers = {day + n * DAY for day in old for n in range(1, READING_DAYS + 1)}
     over = old | {day for day in readers if day not in days and day + DAY <= cutoff}
     known = {_day_of(text) for text in expired_days(store, fleet, ALWAYS)}

@@ -1,13 +1,13 @@
 """What is registered: sites in order of registration, and the versions of each fleet's hot settings."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from fleet_dagster.core.windows import ceil_to, floor_to
-from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest
+from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest, larger_profile
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, first_mapped
 from fleet_dagster.storage.clock import now_us
@@ -37,12 +37,14 @@ class Registry:
                 .where(config_versions.c.fleet == config.name)
                 .order_by(config_versions.c.version_no)
             ).all()
-            if known and known[-1].source_digest == source_digest:
-                return False
             _refuse_moved_kpis(config, source, known)
+            if known and known[-1].source_digest == source_digest:
+                self._remember_kpis(tx, config, known[-1])
+                return False
             start = BEGINNING if not known else (now_us() if valid_from is None else valid_from)
             window = ceil_to(start, config.interval_s * 1_000_000)
             mapped = [(site, max(first, window)) for site, first in first_mapped(config).items()]
+            _refuse_too_many(config, source, _active_from(tx, config.name).keys() | dict(mapped))
             _register(tx, config.name, mapped)
             tx.execute(
                 sa.insert(config_versions).values(
@@ -60,15 +62,29 @@ class Registry:
         return True
 
     def ensure(self, config: FleetConfig) -> None:
-        """Put a configuration in force if its fleet has none yet."""
+        """Put a configuration in force if its fleet has none yet; refuse one whose KPIs have moved."""
         with self.control.reading() as tx:
-            known = tx.execute(
-                sa.select(config_versions.c.version_no)
+            newest = tx.execute(
+                sa.select(config_versions)
                 .where(config_versions.c.fleet == config.name)
+                .order_by(config_versions.c.version_no.desc())
                 .limit(1)
-            ).first()
-        if known is None:
+            ).all()
+        _refuse_moved_kpis(config, "code location", newest)
+        if not newest:
             self.apply(config, source="code location")
+        elif newest[0].kpis != _kpi_positions(config):
+            with self.control.transaction() as tx:
+                self._remember_kpis(tx, config, newest[0])
+
+    @staticmethod
+    def _remember_kpis(tx: sa.Connection, config: FleetConfig, newest: Any) -> None:  # Any: a row
+        """Keep the places of KPIs that were appended: they may not move from now on either."""
+        here = (
+            config_versions.c.fleet == config.name,
+            config_versions.c.version_no == newest.version_no,
+        )
+        tx.execute(sa.update(config_versions).where(*here).values(kpis=_kpi_positions(config)))
 
     def fleet(self, config: FleetConfig) -> Fleet:
         """Return the fleet as of every window: the given structure, the recorded settings and sites."""
@@ -131,6 +147,17 @@ def _register(tx: sa.Connection, fleet: str, wanted: Sequence[tuple[str, int]]) 
         if first < known.get(site, first):
             here = (sites.c.fleet == fleet, sites.c.site_id == site)
             tx.execute(sa.update(sites).where(*here).values(active_from=first))
+
+
+def _refuse_too_many(config: FleetConfig, source: str, sites: Collection[str]) -> None:
+    """Refuse a configuration that would give the fleet more sites than its profile holds, earlier ones included."""
+    most = config.profile.max_sites
+    if len(sites) > most:
+        problem = (
+            f"region_mappings: with those registered before the fleet would have {len(sites)} sites, profile "
+            f"{config.profile.name!r} allows {most}. {larger_profile(len(sites))}"
+        )
+        raise ConfigError(source, [problem])
 
 
 def _kpi_positions(config: FleetConfig) -> str:

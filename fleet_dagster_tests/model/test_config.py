@@ -169,7 +169,7 @@ def problems(**changes: Any) -> tuple[str, ...]:
         ({"qqq": 3}, ["qqq", "not a known field", "use one of"]),
         ({"name": "Plant 9"}, ["name", "'Plant 9'", "text that matches"]),
         ({"start_date": "soon"}, ["start_date", "'soon'", "2026-01-31"]),
-        ({"telemetry_retention_days": 0}, ["telemetry_retention_days", "found 0", "at least 1"]),
+        ({"telemetry_retention_days": 0}, ["telemetry_retention_days", "found 0", "at least 40"]),
         ({"outlier_sigma": float("inf")}, ["outlier_sigma", "finite"]),
         ({"kpis": [{"unit": "kW"}]}, ["kpis[0].name", "is missing", "Add it"]),
     ],

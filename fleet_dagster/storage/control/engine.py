@@ -108,12 +108,23 @@ class Control:
 
 def _engine(url: str, busy_timeout_s: float) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        return _server_engine(url)
     arguments = {"timeout": busy_timeout_s, "isolation_level": None}
     engine = sa.create_engine(url, connect_args=arguments)
     sa.event.listen(engine, "connect", functools.partial(_sqlite_settings, busy_timeout_s))
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _server_engine(url: str) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=True)
+    except (sa.exc.ArgumentError, ImportError) as error:  # a bad URL or scheme, or no driver
+        shown = url.rsplit("@", maxsplit=1)[-1]
+        raise StorageError(
+            f"control database address ending in {shown!r} cannot be used: {error}. Expected sqlite:///FILE or "
+            "postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME; for PostgreSQL install the extra `postgres`"
+        ) from error
 
 
 def _sqlite_settings(
