@@ -32,7 +32,10 @@ def node_assets(
     tables: Mapping[Table, Sequence[str]],
     refresh: Node,
 ) -> dg.AssetsDefinition:
-    """Build the shell of a node: one asset for each table it yields, with what that table depends on."""
+    """Build the shell of a node: one asset for each table it yields, with what that table depends on.
+
+    A node always brings all its tables up to date; a run that selects only some of them reports only those.
+    """
     keys = {table: asset_key(config, table.name) for table in tables}
 
     @dg.multi_asset(
@@ -43,6 +46,7 @@ def node_assets(
             for table, deps in tables.items()
         ],
         check_specs=[spec for t, key in keys.items() for spec in checks.specs_of(key, t)],
+        can_subset=True,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run(config)),
         required_resource_keys={RESOURCE_KEY},
@@ -54,7 +58,10 @@ def node_assets(
         outcomes = refresh(step.refresh(), step.whole)
         duration_s = time.perf_counter() - began
         for outcome in outcomes:
-            yield step.report(outcome, duration_s)
+            if keys[outcome.table] in context.selected_asset_keys:
+                yield step.report(outcome, duration_s)
+            elif outcome.violations:
+                context.log.error("%s: %s", outcome.table.name, "; ".join(outcome.violations))
 
     return shell
 
@@ -115,7 +122,12 @@ class _Step:
                 self.context.log_event(seen)
         return dg.MaterializeResult(
             asset_key=key,
-            check_results=checks.results_of(key, outcome, figures),
+            check_results=[
+                result
+                for result in checks.results_of(key, outcome, figures)
+                if dg.AssetCheckKey(key, str(result.check_name))
+                in self.context.selected_asset_check_keys
+            ],
         )
 
     def _windows_done(self, outcome: Outcome, partition: str) -> Figures:

@@ -7,6 +7,7 @@ import pytest
 
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
 from fleet_dagster.core.windows import DAY, MINUTE, Span
+from fleet_dagster.definitions import create_fleet
 from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, SITE_KPI, TABLES
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
@@ -207,3 +208,16 @@ def test_hourly_partitions_are_computed_hour_by_hour(tmp_path: Path) -> None:
     assert stored(installation, SITE_KPI.name, Span(day_start(0), day_start(1))) == sum(
         v["dagster/row_count"] for v in own.values()
     )
+
+
+def test_one_table_of_a_node_can_be_selected_alone(tmp_path: Path) -> None:
+    installation = install(tmp_path, content())
+    land(installation, day_start(0), day_start(1))
+    fleet = create_fleet(installation.config("plant"), installation)
+    alone = dg.define_asset_job("alone", selection=[dg.AssetKey(["plant", "site_kpi"])])
+    job = dg.Definitions.merge(fleet, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
+    with instance_in(tmp_path / "dagster") as instance:
+        result = job.execute_in_process(instance=instance, partition_key="2026-01-01")
+    shown = [e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key]
+    assert shown == ["site_kpi"]
+    assert stored(installation, "ingest_stats", Span(day_start(0), day_start(1))) > 0
