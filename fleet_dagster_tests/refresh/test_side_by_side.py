@@ -1,5 +1,7 @@
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,41 @@ def test_telemetry_that_lands_during_a_run_is_never_taken_for_computed(tmp_path:
         at.assert_same_tables(at.tables_of(other), found)
         stale = {t.name for t in derived_tables() if currency.stale(t, at.days(0, 1))}
         assert stale == {BASELINE.name}  # the first day has none
+
+
+class Interrupting(ThreadPoolExecutor):
+    """Lets something happen in the middle of a computation, the first time that it uses its threads."""
+
+    def __init__(self, happen: Callable[[], None]) -> None:
+        super().__init__(1)
+        self.happen: Callable[[], None] | None = happen
+
+    def map(self, *arguments: Any, **options: Any) -> Iterator[Any]:  # Any: the base class's own
+        """Interrupt, then do as asked."""
+        happen, self.happen = self.happen, None
+        if happen is not None:
+            happen()
+        return super().map(*arguments, **options)
+
+
+def test_a_baseline_restated_during_a_ranking_leaves_it_stale(store: Store) -> None:
+    """The ranking has read the old baseline by then, and must not be recorded as computed from the new one."""
+    span = at.days(2, 3)
+    at.land(store, CONFIG, at.telemetry(3), batch_id="first")
+    Refresh(store, CONFIG).baselines(span)
+
+    def restate() -> None:
+        stamps = [at.FIRST + n * 10 * MINUTE + 7_000_000 for n in range(144)]
+        corrected = at.snapshots("MX-0003", stamps, CONFIG, share=0.97)
+        at.land(store, CONFIG, corrected, batch_id="old", historical=True)
+        assert any(o.restated for o in Refresh(store, CONFIG).baselines(span))
+
+    with Interrupting(restate) as threads:
+        Refresh(store, CONFIG, threads=threads).performance_comparator(span)
+    assert threads.happen is None
+    currency = Currency(store.registry.fleet(CONFIG), store.history)
+    assert currency.stale(SITE_RANKING, span) == [span]
+    assert currency.stale(BASELINE, span) == []
 
 
 def test_runs_that_ask_for_the_same_days_at_once_do_the_work_once(tmp_path: Path) -> None:
