@@ -11,7 +11,7 @@ from fleet_dagster.cli.backfill import (
 from fleet_dagster.cli.dagster_home import dagster_instance
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import optional_from, optional_to, span_between
-from fleet_dagster.cli.terminal import json_option, note, print_json, progress_bar
+from fleet_dagster.cli.terminal import counted, json_option, note, print_json, progress_bar
 from fleet_dagster.storage.clock import now_us
 
 
@@ -72,10 +72,10 @@ def run(
         raise SystemExit(130) from None
     if as_json:
         print_json(report)
-    _conclude(fleet, report, is_quiet=as_json)
+    _conclude(fleet, report, recompute=recompute, is_quiet=as_json)
 
 
-def _conclude(fleet: str, report: BackfillReport, *, is_quiet: bool) -> None:
+def _conclude(fleet: str, report: BackfillReport, *, recompute: bool, is_quiet: bool) -> None:
     if report.failure is not None:
         note(
             f"Run {report.failure.run_id} failed in {report.failure.step}: {report.failure.message}"
@@ -83,9 +83,13 @@ def _conclude(fleet: str, report: BackfillReport, *, is_quiet: bool) -> None:
         note(f"{report.n_done} of {len(report.partitions)} partitions are done.")
         raise SystemExit(1)
     if not is_quiet:
-        what = (
-            f"{report.rows_written:,} rows written"
-            if report.rows_written
-            else "everything was current"
-        )
-        click.echo(f"{report.n_done} partitions done, {what}. See: fleet status {fleet}")
+        click.echo(f"{_outcome(report, recompute=recompute)}. See: fleet status {fleet}")
+
+
+def _outcome(report: BackfillReport, *, recompute: bool) -> str:
+    partitions, rows = counted(report.n_done, "partition"), counted(report.rows_written, "row")
+    if recompute:
+        changed = f"{rows} changed" if report.rows_written else "no row differs"
+        return f"Recomputed {partitions}, {changed}"
+    written = f"{rows} written" if report.rows_written else "everything was current"
+    return f"{partitions} done, {written}"

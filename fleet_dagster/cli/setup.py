@@ -10,10 +10,11 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.template import fleet_file
 from fleet_dagster.cli.terminal import json_option, note, print_json
 from fleet_dagster.ingest.simulator import KINDS, Kind, demo_config
+from fleet_dagster.ingest.units import kpi_conversions
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.profiles import PROFILES
-from fleet_dagster.model.yaml_file import load_config, parse_config
+from fleet_dagster.model.yaml_file import line_of, load_config, parse_config
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.status import instant
 
@@ -161,6 +162,7 @@ def _checked(path: Path) -> dict[str, object]:
         found = load_config(path)
     except ConfigError as error:
         return {"file": str(path), "fleet": None, "problems": list(error.problems)}
+    problems = _unit_problems(path, found)
     n_sites = len({m.site_id for m in found.region_mappings})
     return {
         "file": str(path),
@@ -169,8 +171,24 @@ def _checked(path: Path) -> dict[str, object]:
         "sites": n_sites,
         "regions": len({m.region_id for m in found.region_mappings}),
         "kpis": len(found.kpis),
-        "problems": [],
+        "problems": problems,
     }
+
+
+def _unit_problems(path: Path, found: FleetConfig) -> list[str]:
+    """Return which source units cannot be converted, with the line of the KPI's column."""
+    try:
+        kpi_conversions(found)
+    except ConfigError as error:
+        lines = {
+            f"KPI {name!r}:": line_of(path, ("source", "kpis", name, "unit"))
+            for name in found.kpi_names
+        }
+        return [
+            next((f"line {n}: " for start, n in lines.items() if p.startswith(start)), "") + p
+            for p in error.problems
+        ]
+    return []
 
 
 def _name_repeats(results: list[dict[str, object]]) -> None:

@@ -1,5 +1,8 @@
 """`fleet status`: how healthy a fleet is, and how fresh that is."""
 
+import datetime as dt
+import zoneinfo
+
 import click
 from rich.console import Console
 from rich.table import Table
@@ -8,8 +11,12 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
-from fleet_dagster.storage.status import FleetStatus, fleet_status
+from fleet_dagster.storage.status import FleetStatus, fleet_status, instant
+from fleet_dagster.storage.store import Store
 
 _COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
 _OUTLIERS_SHOWN = 10
@@ -33,22 +40,20 @@ _OUTLIERS_SHOWN = 10
 def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_json: bool) -> None:
     """Show how healthy a fleet is, and how fresh that is.
 
-    Without FLEET, all fleets are shown. Exit code 1 when no window of any of them has been computed.
+    Without FLEET, all fleets are shown. Exit code 1 when no window of any of them has been computed, or not the one that
+    holds the instant asked for.
     """
     installation = place.installation()
     configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
-    store, found = place.store(), []
-    for name, config in configs.items():
-        instant = read_instant(config, at, name="--at") if at else None
-        found.append((name, fleet_status(store, name, at=instant, settled=window == "settled")))
-    shown = [one for _, one in found if one is not None]
+    store = place.store()
+    found = [_standing(store, c, at=at, settled=window == "settled") for c in configs.values()]
+    shown = [one for one in found if isinstance(one, FleetStatus)]
     if as_json:
-        print_json(shown if fleet is None else next(iter(shown), None))
-    for name, one in found:
-        if one is None:
-            note(
-                f"Fleet {name}: no window has been computed yet. Land telemetry (fleet import, fleet simulate --land), then: fleet run {name}"
-            )
+        answers = [one if isinstance(one, FleetStatus) else {"error": one} for one in found]
+        print_json(shown if fleet is None else answers[0])
+    for one in found:
+        if isinstance(one, str):
+            note(one)
         elif not as_json:
             _show(console(), one)
     if not configs:
@@ -57,12 +62,41 @@ def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_j
         raise SystemExit(1)
 
 
+def _standing(
+    store: Store, config: FleetConfig, *, at: str | None, settled: bool
+) -> FleetStatus | str:
+    """Return how a fleet stood, or why that is not known and which command changes that."""
+    at_us = read_instant(config, at, name="--at") if at else None
+    found = fleet_status(store, config.name, at=at_us, settled=settled)
+    if at_us is None:
+        return found or (
+            f"Fleet {config.name}: no window has been computed yet. Land telemetry (fleet import, fleet simulate --land), "
+            f"then: fleet run {config.name} --all"
+        )
+    if found is not None and at_us < _microseconds(found.window_end):
+        return found
+    what = f"Fleet {config.name}: the window that holds {utc(instant(at_us))}"
+    if at_us < Fleet.of(config).start:
+        return (
+            f"{what} lies before the fleet's start_date, {config.start_date}. Name a later instant."
+        )
+    if at_us >= now_us():
+        return f"{what} has not ended yet. Leave --at out to see the newest."
+    if settled:
+        return f"{what} is not settled, or not computed. Leave out --window settled to see it."
+    day = instant(at_us).astimezone(zoneinfo.ZoneInfo(config.timezone)).date()
+    return (
+        f"{what} has not been computed. Compute it: fleet run {config.name} --from {day} --to {day}"
+    )
+
+
 def _show(screen: Console, now: FleetStatus) -> None:
     parts = "  ".join(f"{name} {share:.3f}" for name, share in now.parts.items())
     sites = ", ".join(f"{n} {name}" for name, n in now.sites.items() if n) or "no sites"
     screen.print(
         f"[bold]{now.fleet}[/bold]  {utc(now.window_start)}, {now.state}, revision {now.revision}"
     )
+    _show_silence(screen, now)
     screen.print(f"  health    {_coloured(now.health, f'{now.health:.4f}')}  = {parts}")
     screen.print(f"  sites     {sites} (of {now.total_sites}; {now.unmapped} unmapped)")
     screen.print(f"  coverage  {now.coverage:.1%} of the weight reports; site health {_range(now)}")
@@ -116,6 +150,10 @@ def _show_freshness(screen: Console, now: FleetStatus) -> None:
     screen.print(f"            settled through    {utc(now.settled_through)}")
     counts = ", ".join(f"{problem} {n:,}" for problem, n in now.quarantined_last_day.items())
     screen.print(f"  quarantine, last day: {counts or 'nothing'}")
+
+
+def _show_silence(screen: Console, now: FleetStatus) -> None:
+    """Say which window to look at where no site reports; on one line, so that the command can be copied."""
     if (
         now.coverage == 0
         and now.newest_telemetry is not None
@@ -123,7 +161,8 @@ def _show_freshness(screen: Console, now: FleetStatus) -> None:
     ):
         stamp = now.newest_telemetry.isoformat().replace("+00:00", "Z")
         screen.print(
-            f"  No site reports in this window. The last that any did: fleet status {now.fleet} --at {stamp}"
+            f"  No site reports in this window. The last that any did: fleet status {now.fleet} --at {stamp}",
+            soft_wrap=True,
         )
 
 
@@ -140,6 +179,10 @@ def _coloured(health: float, text: str) -> str:
 
 def _signed(z: float | None) -> str:
     return "-" if z is None else f"{z:+.1f}"
+
+
+def _microseconds(stamp: dt.datetime) -> int:
+    return (stamp - instant(0)) // dt.timedelta(microseconds=1)
 
 
 def _no_fleet(installation: Installation) -> str:

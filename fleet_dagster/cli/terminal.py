@@ -55,6 +55,11 @@ def progress_bar(what: str) -> Iterator[Bar]:
         yield Bar(bar, what)
 
 
+def counted(n: int, thing: str) -> str:
+    """Say how many there are of something whose plural ends in s."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
 def utc(stamp: dt.datetime | None, missing: str = "never") -> str:
     """Show an instant to the second, as UTC."""
     return missing if stamp is None else f"{stamp.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

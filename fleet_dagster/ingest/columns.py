@@ -17,6 +17,7 @@ BAD_LINE_REASON = "__bad_line_reason__"
 RESERVED = (BAD_LINE, BAD_LINE_REASON)
 
 _MAX_LISTED = 40
+_SEPARATORS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def resolve_columns(config: FleetConfig, names: Sequence[str], *, source: str) -
         raise SourceError(
             source,
             f"lacks the columns {_listed(missing)}; it has {_listed(present)}",
-            "Fix the names under `source:` in the fleet's file",
+            _advice_on_names(present),
         )
     kpis = tuple(_kpi_column(config, name, have) for name in config.kpi_names)
     if not any(kpis):
@@ -86,6 +87,13 @@ def resolve_columns(config: FleetConfig, names: Sequence[str], *, source: str) -
         sequence=_optional(mapping.sequence, have),
         kpis=kpis,
     )
+
+
+def _advice_on_names(present: Sequence[str]) -> str:
+    separator = next((s for s in _SEPARATORS if len(present) == 1 and s in present[0]), None)
+    if separator is not None:
+        return f"Its columns seem to be separated by {separator!r}: set source.delimiter to that in the fleet's file"
+    return "Fix the names under `source:` in the fleet's file"
 
 
 def wanted_columns(config: FleetConfig) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,11 +45,24 @@ class ImportReport:
     days: tuple[str, ...]
     """UTC days of the usable rows landed now."""
     batches: tuple[str, ...]
+    unmapped_sites: tuple[str, ...]
+    """Sites of the usable rows landed now that no mapping names."""
+    new_sites: tuple[str, ...]
+    """Those of them that were registered now."""
+    n_without_time: int
+    """Rows landed now that have no usable time."""
+    receipt_days: tuple[str, ...]
+    """UTC days of receipt, under which those rows are filed."""
 
     @property
     def is_new(self) -> bool:
         """Whether anything was landed."""
         return self.n_landed > 0
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether rows were landed, and none of them can be used."""
+        return 0 < self.n_landed == self.n_quarantined
 
 
 def import_file(
@@ -72,6 +85,7 @@ def import_file(
     """
     n_rows = check_file(path, config)
     store.registry.apply(config, source=str(path))
+    known = {site.site_id for site in store.registry.fleet(config).sites}
     key, tally, n_done = import_key(config, path, historical=historical), _Tally(), 0
     for number, raw in enumerate(read_parts(path, config, rows_per_part=PART_ROWS)):
         part_key, batch_id = f"{key}:{number}", f"{key[:16]}-{number:05d}"
@@ -98,7 +112,8 @@ def import_file(
         tally.batches.append(batch_id)
         n_done += raw.num_rows
         progress(n_done, n_rows)
-    return tally.report(path.name, n_rows)
+    mapped = {mapping.site_id for mapping in config.region_mappings}
+    return tally.report(path.name, n_rows, unmapped=tally.sites - mapped, known=known)
 
 
 def import_key(config: FleetConfig, path: Path, *, historical: bool) -> str:
@@ -130,13 +145,22 @@ class _Tally:
     problems: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     days: set[str] = field(default_factory=set)
+    sites: set[str] = field(default_factory=set)
+    n_without_time: int = 0
+    receipt_days: set[str] = field(default_factory=set)
     batches: list[str] = field(default_factory=list)
 
     def count(self, rows: pa.Table) -> None:
         self.n_landed += rows.num_rows
         usable = pc.is_null(rows.column("problem"))
-        self.days |= {str(d) for d in pc.unique(rows.column("day").filter(usable)).to_pylist()}
+        self.days |= _distinct(rows.column("day").filter(usable))
+        self.sites |= _distinct(rows.column("site_id").filter(usable))
         unusable = rows.filter(pc.invert(usable))
+        by_receipt = unusable.filter(
+            pc.equal(unusable.column("timestamp"), unusable.column("received_at"))
+        )
+        self.n_without_time += by_receipt.num_rows
+        self.receipt_days |= _distinct(by_receipt.column("day"))
         for problem, detail in zip(
             unusable.column("problem").to_pylist(),
             unusable.column("detail").to_pylist(),
@@ -145,7 +169,9 @@ class _Tally:
             self.problems[problem] += 1
             self.examples.setdefault(problem, detail or "")
 
-    def report(self, source: str, n_rows: int) -> ImportReport:
+    def report(
+        self, source: str, n_rows: int, *, unmapped: Collection[str], known: Collection[str]
+    ) -> ImportReport:
         reasons = tuple(Reason(p, n, self.examples[p]) for p, n in self.problems.most_common())
         return ImportReport(
             source,
@@ -155,4 +181,12 @@ class _Tally:
             reasons,
             tuple(sorted(self.days)),
             tuple(self.batches),
+            tuple(sorted(unmapped)),
+            tuple(sorted(set(unmapped) - set(known))),
+            self.n_without_time,
+            tuple(sorted(self.receipt_days)),
         )
+
+
+def _distinct(column: pa.ChunkedArray) -> set[str]:
+    return {str(value) for value in pc.unique(column).to_pylist()}

@@ -173,7 +173,11 @@ def judge_times(
         "too_early",
         usable & (us - received > ahead_us),
         lambda row: (
-            f"stamp {utc_text(us[row])} lies {(us[row] - received[row]) / SECOND_US:.0f} s after its receipt, "
+            f"stamp {utc_text(us[row])} lies {_length(us[row] - received[row])} after its receipt, "
             f"future_tolerance_s is {config.future_tolerance_s}. Set the clock of the source, or source.timezone"
         ),
     )
+
+
+def _length(us: np.int64) -> str:
+    return f"{us / DAY_US:.2f} days" if us >= DAY_US else f"{us / SECOND_US:.0f} s"

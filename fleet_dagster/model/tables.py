@@ -63,7 +63,7 @@ class Table:
 def kpi_columns(prefix: str, meaning: str, *, unit: str = "") -> tuple[Column, ...]:
     """Return the sixteen numbered columns of one per-KPI quantity."""
     return tuple(
-        Column(f"{prefix}_{k:02d}", "float32", f"{meaning} {k}", unit, nullable=True)
+        Column(f"{prefix}_{k:02d}", "float32", meaning.format(k=k), unit, nullable=True)
         for k in range(N_KPIS)
     )
 
@@ -116,7 +116,7 @@ SITE_TELEMETRY = Table(
             "timestamp",
             "Instant of the snapshot, UTC; received_at where it is unusable",
         ),
-        *kpi_columns("reading", "Reading of KPI, in the KPI's physical unit,"),
+        *kpi_columns("reading", "Reading of KPI {k}, in its physical unit"),
         Column(
             "status",
             "int8",
@@ -178,7 +178,9 @@ SITE_KPI = Table(
         Column("site_id", "string", "Site"),
         Column("region_id", "string", "Region of the site as of the window"),
         *kpi_columns(
-            "kpi", "Normalised mean of good readings (0 = lo, 1 = hi, unclipped) of KPI", unit="1"
+            "kpi",
+            "Normalised mean of good readings (0 = lo, 1 = hi, unclipped) of KPI {k}",
+            unit="1",
         ),
         Column("kpi_count", "int8", "KPIs present", "1", lo=0, hi=N_KPIS),
         Column(
@@ -277,7 +279,7 @@ INGEST_STATS = Table(
 )
 
 _STATUS_COUNTS = tuple(_count(f"sites_{name}", f"Sites {name}") for name in STATUS_NAMES)
-_MEANS = kpi_columns("mean_kpi", "Weighted mean over fresh sites of KPI", unit="1")
+_MEANS = kpi_columns("mean_kpi", "Weighted mean over fresh sites of KPI {k}", unit="1")
 _COVERAGE = _share("coverage", "Share of the registered weight that reports")
 _STDERR = Column(
     "health_stderr",
@@ -436,8 +438,10 @@ BASELINE = Table(
             "warming_up below 200 windows of a site",
             values=("trained", "warming_up"),
         ),
-        *kpi_columns("centre", "Median of the normalised KPI", unit="1"),
-        *kpi_columns("scale", "Scaled median absolute deviation of the normalised KPI", unit="1"),
+        *kpi_columns("centre", "Median of the normalised KPI {k}", unit="1"),
+        *kpi_columns(
+            "scale", "Scaled median absolute deviation of the normalised KPI {k}", unit="1"
+        ),
         Column(
             "mad",
             "float64",

@@ -37,6 +37,8 @@ def load_config(path: Path) -> FleetConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), ["is not there. Check the path"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             str(path), [f"cannot be read as UTF-8 text ({error}). Check the path and the encoding"]
@@ -58,6 +60,12 @@ def parse_config(text: str, *, source: str) -> FleetConfig:
             source, [f"holds {type(content).__name__}, expected a mapping with `name:`, `kpis:`, …"]
         )
     return validate_config(content, source=source, lines=lines)
+
+
+def line_of(path: Path, place: Place) -> int | None:
+    """Return the line of a value in a fleet file that has been read, or of what holds it; None where it is not written."""
+    lines = _lines(str(path), yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader))
+    return next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
 
 
 def validate_config(

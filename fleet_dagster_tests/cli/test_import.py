@@ -99,9 +99,10 @@ def test_unusable_rows_are_counted_by_reason_with_an_example(tmp_path: Path) -> 
 
 def test_old_telemetry_is_too_late_unless_it_is_history(tmp_path: Path) -> None:
     write_fleet(tmp_path)
-    text = done(fleet(tmp_path, "import", "plant", csv(tmp_path)))
-    assert "too_late" in text
-    assert "--historical" in text
+    result = fleet(tmp_path, "import", "plant", csv(tmp_path))
+    assert result.exit_code == 1
+    assert "too_late" in result.output
+    assert "--historical" in result.output
 
 
 def test_received_at_decides_what_is_late(tmp_path: Path) -> None:
@@ -118,6 +119,58 @@ def test_an_unknown_site_is_landed_as_unmapped_while_the_profile_has_room(tmp_pa
     path = csv(tmp_path, *GOOD, "S9,2026-01-05T00:00:00Z,20,1")
     report = printed(fleet(tmp_path, "import", "plant", path, "--historical", "--json"))[0]
     assert report["n_quarantined"] == 0
+    assert report["unmapped_sites"] == report["new_sites"] == ["S9"]
+
+
+def test_sites_that_no_mapping_names_are_named(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    path = csv(tmp_path, *GOOD, "Unbekannt,2026-01-05T00:00:00Z,20,1")
+    text = done(fleet(tmp_path, "import", "plant", path, "--historical"))
+    assert "1 site that no mapping names: 'Unbekannt'; it counts as unmapped" in text
+    assert "fleet run plant --all" in text
+    again = csv(tmp_path, "Unbekannt,2026-01-05T00:01:00Z,20,1", name="again.csv")
+    text = done(fleet(tmp_path, "import", "plant", again, "--historical"))
+    assert "'Unbekannt'" in text
+    assert "fleet run plant --from 2026-01-05 --to 2026-01-05" in text
+
+
+def test_rows_without_a_usable_time_are_said_to_be_filed_under_their_receipt(
+    tmp_path: Path,
+) -> None:
+    write_fleet(tmp_path)
+    path = csv(tmp_path, *GOOD, "S1,yesterday,20,1", "S1,,20,1")
+    received = ("--received-at", "2026-01-07T12:00:00Z")
+    text = done(fleet(tmp_path, "import", "plant", path, "--historical", *received))
+    assert "2 rows have no usable time and are filed under the day of receipt, 2026-01-07" in text
+    assert "fleet run plant --all" in text
+
+
+def test_an_import_of_unusable_rows_alone_is_no_with_advice(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    path = csv(tmp_path, "S1,2026-01-05T00:00:00Z,hot,1")
+    result = fleet(tmp_path, "import", "plant", path, "--historical")
+    assert result.exit_code == 1
+    assert "1 row landed" in result.output
+    assert "Every row is unusable" in result.output
+    assert "--historical" not in result.output
+
+
+def test_one_file_that_cannot_be_read_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    absent, sound = tmp_path / "absent.csv", csv(tmp_path)
+    result = fleet(tmp_path, "import", "plant", absent, sound, "--historical")
+    assert result.exit_code == 2
+    for words in (str(absent), "3 rows landed", "1 of 2 files cannot be read"):
+        assert words in result.output
+    assert lake(tmp_path)["site_telemetry"].num_rows == 3
+
+
+def test_a_stamp_far_ahead_is_said_to_be_so_in_days(tmp_path: Path) -> None:
+    write_fleet(tmp_path)
+    path = csv(tmp_path, "S1,2026-01-09T00:00:00Z,20,1")
+    received = ("--received-at", "2026-01-05T12:00:00Z")
+    result = fleet(tmp_path, "import", "plant", path, *received)
+    assert "lies 3.50 days after its receipt" in result.output
 
 
 def test_a_site_beyond_the_profile_is_quarantined_with_advice(tmp_path: Path) -> None:
@@ -130,6 +183,12 @@ def test_a_site_beyond_the_profile_is_quarantined_with_advice(tmp_path: Path) ->
 
 def _bad_header(folder: Path) -> Path:
     return csv(folder, "S7,2026-01-05T00:00:00Z,1", header="site_id,when,temp", name="bad.csv")
+
+
+def _semicolons(folder: Path) -> Path:
+    return csv(
+        folder, "S7;2026-01-05T00:00:00Z;1;1", header=HEADER.replace(",", ";"), name="bad.csv"
+    )
 
 
 def _mixed_zones(folder: Path) -> Path:
@@ -176,6 +235,7 @@ def _absent(folder: Path) -> Path:
     ("make", "words"),
     [
         (_bad_header, ("'timestamp'", "'when'")),
+        (_semicolons, ("';'", "source.delimiter")),
         (_mixed_zones, ("offset",)),
         (_not_utf8, ("utf-8", "source.encoding")),
         (_truncated_parquet, ("Parquet",)),
@@ -213,7 +273,7 @@ def test_a_unit_that_cannot_be_converted_is_refused_before_anything_is_landed(
 
 def test_readings_in_a_wrong_unit_are_quarantined_as_out_of_scale(tmp_path: Path) -> None:
     _landed(tmp_path)
-    path = csv(tmp_path, "S1,2026-01-05T00:03:00Z,20,99000000", name="watts.csv")
+    path = csv(tmp_path, *GOOD, "S1,2026-01-05T00:03:00Z,20,99000000", name="watts.csv")
     report = printed(fleet(tmp_path, "import", "plant", path, "--historical", "--json"))[0]
     assert [r["problem"] for r in report["reasons"]] == ["out_of_scale"]
 

@@ -81,6 +81,22 @@ def test_validate_names_the_line_of_a_problem(tmp_path: Path) -> None:
     assert "sideways" in result.output
 
 
+def test_validate_names_the_line_of_a_source_unit_that_cannot_be_converted(tmp_path: Path) -> None:
+    path = write_fleet(tmp_path, source={"kpis": {"power": {"column": "power", "unit": "degF"}}})
+    rows = path.read_text(encoding="utf-8").splitlines()
+    line = next(i for i, row in enumerate(rows, start=1) if "degF" in row)
+    result = fleet(tmp_path, "validate")
+    assert result.exit_code == 1
+    for words in (f"line {line}: KPI 'power'", "'degF'", "'kW'"):
+        assert words in result.output
+
+
+def test_validate_says_that_a_file_is_not_there(tmp_path: Path) -> None:
+    result = fleet(tmp_path, "validate", tmp_path / "absent.yaml")
+    assert result.exit_code == 1
+    assert "is not there" in result.output
+
+
 def test_validate_sees_that_two_files_define_one_fleet(tmp_path: Path) -> None:
     path = write_fleet(tmp_path)
     (path.parent / "twin.yaml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")

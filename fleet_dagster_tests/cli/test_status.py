@@ -60,6 +60,42 @@ def test_status_at_an_instant_shows_the_window_that_holds_it(computed: Path) -> 
     assert shown["sites"]["offline"] == 1
 
 
+def test_a_window_that_was_not_computed_is_no_and_the_command_for_it_is_named(
+    computed: Path,
+) -> None:
+    arguments = ("status", "plant", "--at", "2026-01-07T12:00:00Z")
+    result = fleet(computed, *arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "fleet run plant --from 2026-01-07 --to 2026-01-07" in result.stderr
+    as_json = fleet(computed, *arguments, "--json")
+    assert as_json.exit_code == 1
+    assert "has not been computed" in json.loads(as_json.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    ("at", "words"), [("2025-06-01", "start_date"), ("2999-01-01", "has not ended yet")]
+)
+def test_an_instant_outside_the_fleets_time_is_told_apart(
+    computed: Path, at: str, words: str
+) -> None:
+    result = fleet(computed, "status", "plant", "--at", at)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_a_silent_newest_window_points_to_the_last_that_was_not_on_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    write_fleet(tmp_path)
+    done(fleet(tmp_path, "import", "plant", csv(tmp_path), "--historical"))
+    done(fleet(tmp_path, "run", "plant", *SPAN))
+    lines = done(fleet(tmp_path, "status", "plant")).splitlines()
+    assert lines[0].startswith("plant")
+    assert lines[1].endswith("fleet status plant --at 2026-01-05T00:01:00Z")
+
+
 def test_the_newest_settled_window_can_be_asked_for(computed: Path) -> None:
     shown = printed(fleet(computed, "status", "plant", "--window", "settled", "--json"))
     assert shown["window_end"] == "2026-01-06T00:00:00Z"

@@ -211,10 +211,10 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_encoding_or_delimiter_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", HEAD + LINE)
-    with pytest.raises(SourceError, match="'klingon'"):
-        check_file(path, fleet(source={"encoding": "klingon"}))
+    with pytest.raises(ValueError, match="'klingon'"):
+        fleet(source={"encoding": "klingon"})
     with pytest.raises(SourceError, match="delimiter"):
-        check_file(path, fleet(source={"delimiter": "||"}))
+        check_file(path, fleet(source={"delimiter": '"'}))
 
 
 def test_units_are_judged_before_the_file_is_opened(tmp_path: Path) -> None:
