@@ -163,7 +163,10 @@ def _tables() -> str:
     intro = (
         "# Tables\n\nEach is a Delta table below the lake folder (`.fleet/lake`), partitioned by `fleet` and `day`. Rows that a "
         "restatement replaced are kept in `<table>_superseded`, with `intent_id` and `superseded_at`. Instants are UTC. "
-        "Columns numbered 00 to 15 follow the order of the fleet's KPIs.\n"
+        "Columns numbered 00 to 15 follow the order of the fleet's KPIs.\n\n"
+        "Read them through Delta, never the Parquet files directly: superseded files stay in the folders for a while and would be "
+        "counted too. pandas: `DeltaTable(path).to_pandas()`; DuckDB: `delta_scan(path)`, or `duckdb.sql` over "
+        "`DeltaTable(path).to_pyarrow_dataset()` ([an example](../explanation/storage.md)).\n"
     )
     return f"{_HEAD}{intro}" + "".join(_table_section(t) for t in TABLES.values())
 
