@@ -8,7 +8,7 @@ import pyarrow as pa
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.simulation_file import FileKind, table_writer
 from fleet_dagster.cli.spans import from_option, span_between, to_option
-from fleet_dagster.cli.terminal import note, progress_bar
+from fleet_dagster.cli.terminal import counted, note, progress_bar
 from fleet_dagster.core.windows import Span
 from fleet_dagster.model.tables import (
     FLEET_KPI,
@@ -71,7 +71,7 @@ def export(
             f"{table} of fleet {fleet} has no rows from {start} to {end}. Compute them: fleet run {fleet} --from {start} --to {end}"
         )
         raise SystemExit(1)
-    note(f"Wrote {n_rows:,} rows of {table} to {out}.")
+    note(f"Wrote {counted(n_rows, 'row')} of {table} to {out}.")
 
 
 def _rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:

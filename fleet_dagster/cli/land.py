@@ -142,10 +142,12 @@ def simulate(
             bar.update(day.end - span.start, span.end - span.start)
     truth.write(folder / f"{stem}.truth.json")
     note(
-        f"Wrote {path} ({n_rows:,} snapshots) and {stem}.truth.json ({len(truth.events)} planted faults)."
+        f"Wrote {path} ({counted(n_rows, 'snapshot')}) and {stem}.truth.json ({counted(len(truth.events), 'planted fault')})."
     )
     if store is not None:
-        note(f"Landed {n_landed:,} snapshots. Next: fleet run {fleet} --from {start} --to {end}")
+        note(
+            f"Landed {counted(n_landed, 'snapshot')}. Next: fleet run {fleet} --from {start} --to {end}"
+        )
     else:
         note(f"Land it: fleet import {fleet} {path} --historical")
 

@@ -67,7 +67,7 @@ def run(
     except KeyboardInterrupt:
         through = f", through {last}" if last else ""
         note(
-            f"Interrupted: {n_done} of {len(keys)} partitions are done{through}. Run the same command again to go on."
+            f"Interrupted: {n_done} of {counted(len(keys), 'partition')} done{through}. Run the same command again to go on."
         )
         raise SystemExit(130) from None
     if as_json:
@@ -80,7 +80,7 @@ def _conclude(fleet: str, report: BackfillReport, *, recompute: bool, is_quiet: 
         note(
             f"Run {report.failure.run_id} failed in {report.failure.step}: {report.failure.message}"
         )
-        note(f"{report.n_done} of {len(report.partitions)} partitions are done.")
+        note(f"{report.n_done} of {counted(len(report.partitions), 'partition')} done.")
         raise SystemExit(1)
     if not is_quiet:
         click.echo(f"{_outcome(report, recompute=recompute)}. See: fleet status {fleet}")

@@ -8,7 +8,7 @@ import click
 
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.template import fleet_file
-from fleet_dagster.cli.terminal import json_option, note, print_json
+from fleet_dagster.cli.terminal import counted, json_option, note, print_json
 from fleet_dagster.ingest.simulator import KINDS, Kind, demo_config
 from fleet_dagster.ingest.units import kpi_conversions
 from fleet_dagster.model.config import FleetConfig
@@ -96,7 +96,9 @@ def init(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     path.write_text(text, encoding="utf-8")
-    note(f"Wrote {path} ({n_sites} sites, {kind}). Edit it, then check it: fleet validate")
+    note(
+        f"Wrote {path} ({counted(n_sites, 'site')}, {kind}). Edit it, then check it: fleet validate"
+    )
 
 
 @click.command()
@@ -209,7 +211,10 @@ def _show(result: dict[str, object]) -> None:
         for problem in problems if isinstance(problems, list) else []:
             click.echo(f"  - {problem}")
         return
+    sites, regions, kpis = (
+        counted(int(str(result[name])), thing)
+        for name, thing in (("sites", "site"), ("regions", "region"), ("kpis", "KPI"))
+    )
     click.echo(
-        f"{result['file']}: fine; fleet {result['fleet']}, profile {result['profile']}, {result['sites']} sites in "
-        f"{result['regions']} regions, {result['kpis']} KPIs"
+        f"{result['file']}: fine; fleet {result['fleet']}, profile {result['profile']}, {sites} in {regions}, {kpis}"
     )

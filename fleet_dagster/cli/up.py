@@ -15,7 +15,7 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.setup import SCHEMA_FILE, schema_text
 from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content, feed
 from fleet_dagster.cli.template import fleet_file
-from fleet_dagster.cli.terminal import note, progress_bar
+from fleet_dagster.cli.terminal import counted, note, progress_bar
 from fleet_dagster.cli.webserver import HOST, Webserver, is_free, webserver
 from fleet_dagster.core.windows import DAY, MINUTE, Span
 from fleet_dagster.model.config import FleetConfig
@@ -90,7 +90,7 @@ def _feed_demo(store: Store, config: FleetConfig, demo: Demo) -> None:
     with progress_bar("simulating the demo fleet") as bar:
         n_rows = feed(store, config, demo, now_us(), progress=bar.update)
     if n_rows:
-        note(f"Demo fleet: {n_rows:,} simulated snapshots landed.")
+        note(f"Demo fleet: {counted(n_rows, 'simulated snapshot')} landed.")
 
 
 def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> None:
@@ -121,7 +121,7 @@ def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> 
     if report.failure is not None:
         message = f"Fleet {config.name}: {report.failure.step} failed: {report.failure.message}"
         raise StorageError(message)
-    note(f"Fleet {config.name}: {report.n_done} days computed.")
+    note(f"Fleet {config.name}: {counted(report.n_done, 'day')} computed.")
 
 
 def _serve(

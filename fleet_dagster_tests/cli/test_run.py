@@ -121,7 +121,7 @@ def test_a_failed_run_names_the_step_and_the_reason(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "has expired" in result.output
     assert "plant__" in result.output
-    assert "0 of 1 partitions" in result.output
+    assert "0 of 1 partition done" in result.output
 
 
 def test_late_telemetry_restates_the_windows_that_it_touches(tmp_path: Path) -> None:
