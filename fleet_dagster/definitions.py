@@ -2,8 +2,9 @@
 
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -17,6 +18,7 @@ from fleet_dagster.assets.site_telemetry import site_telemetry
 from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
+from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.partitions import partitions_of
 from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
@@ -34,11 +36,21 @@ NODES = (
 )
 
 
-def create_fleet(config: FleetConfig, installation: Installation | None = None) -> dg.Definitions:
+def create_fleet(
+    config: FleetConfig | Mapping[str, Any], installation: Installation | None = None
+) -> dg.Definitions:
     """Return the definitions of one fleet: its assets and checks, its job and its schedule.
 
-    Without an installation, storage is where FLEET_HOME and its kin point when a run starts.
+    `config` may be a mapping, with the content of a fleet's file. Without an installation, storage is where FLEET_HOME and
+    its kin point when a run starts.
+
+    Raises
+    ------
+    ConfigError
+        The mapping breaks a rule; every problem is listed.
     """
+    if not isinstance(config, FleetConfig):
+        config = validate_config(dict(config), source="config")
     partitions = partitions_of(config)
     job = windows_job(config)
     nodes = [node(config, partitions) for node in NODES]

@@ -4,6 +4,7 @@
 line) is made of, so that all of them give the same rows.
 """
 
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ import pyarrow as pa
 
 from fleet_dagster.core.windows import HOUR, SECOND, Span
 from fleet_dagster.frames import columns as frames
+from fleet_dagster.ingest.columns import resolve_columns, wanted_columns
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
-from fleet_dagster.model.errors import FrameError
+from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
+from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
@@ -32,6 +35,8 @@ from fleet_dagster.training import ReadTelemetry, baselines_for
 BLOCK_HOURS = (24, 12, 8, 6, 4, 3, 2)
 BLOCK_SITE_WINDOWS = 120_000
 """Site-windows reduced at once; the hour of a thousand sites at half-minute windows is one block."""
+_UNCONVERTIBLE = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+"""What Arrow raises for a column that it cannot hold as one type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Evaluation:
 
 
 def evaluate(
-    config: FleetConfig,
+    config: FleetConfig | Mapping[str, Any],
     telemetry: pd.DataFrame,
     start: pd.Timestamp | str,
     end: pd.Timestamp | str,
@@ -61,23 +66,30 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the windows of [start, end) from a frame of snapshots.
 
-    `telemetry` has site_id, timestamp (UTC), optionally status, uptime_pct, fault_count, quality, sequence and received_at,
-    and one column per KPI name, in the KPI's unit. Without a received_at column it counts as history: never too late.
-    Baselines are trained from the telemetry before `start` unless they are given.
+    `config` may be a mapping, with the content of a fleet's file. `telemetry` has site_id, timestamp (UTC), optionally
+    status, uptime_pct, fault_count, quality, sequence and received_at, and one column per KPI name, in the KPI's unit; other
+    columns are ignored. Without a received_at column it counts as history: never too late. Baselines are trained from the
+    telemetry before `start` unless they are given.
 
     Raises
     ------
+    ConfigError
+        `config` or `mapping` breaks a rule; every problem is listed.
     FrameError
         A column is missing or doubled.
+    SourceError
+        A column holds what its field cannot be, such as lists, or mixes stamps with and without an offset.
     SpanError
-        The span is reversed.
+        The span is reversed, or `start` or `end` is no instant.
     """
+    if not isinstance(config, FleetConfig):
+        config = validate_config(dict(config), source="config")
     if mapping is not None:
-        given = tuple(
-            m if isinstance(m, RegionMapping) else RegionMapping.model_validate(m) for m in mapping
-        )
-        config = FleetConfig.model_validate({**config.model_dump(), "region_mappings": given})
-    span = Span(_instant(start), _instant(end)).to_whole(config.interval_s * SECOND)
+        given = [m if isinstance(m, RegionMapping) else dict(m) for m in mapping]
+        content = {**config.model_dump(), "region_mappings": given}
+        config = validate_config(content, source="mapping")
+    within = Span(_instant("start", start), _instant("end", end))
+    span = within.to_whole(config.interval_s * SECOND)
     landed, seen = _land(config, telemetry)
     fleet = Fleet.of(config, seen)
     read = frame_reader(landed)
@@ -162,11 +174,11 @@ def frame_reader(landed: pd.DataFrame) -> ReadTelemetry:
 
 def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Judge a frame of snapshots as landing would; returns it landed, and each admitted site's first snapshot [us]."""
-    if not telemetry.columns.is_unique:
-        twice = sorted(set(telemetry.columns[telemetry.columns.duplicated()]))
-        raise FrameError(
-            "telemetry", f"columns {twice} appear more than once", "Drop or rename the copies"
-        )
+    has_receipts = "received_at" in telemetry.columns
+    if has_receipts:
+        source = config.source.model_copy(update={"received_at": "received_at"})
+        config = config.model_copy(update={"source": source})
+    raw = _raw_table(config, telemetry)
     mapped = {m.site_id for m in config.region_mappings}
     admitted: dict[str, int] = {}
 
@@ -176,15 +188,8 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, d
         admitted.update((s, first) for s, first in seen if s in mapped or s in strangers)
         return mapped | admitted.keys()
 
-    has_receipts = "received_at" in telemetry.columns
-    source = (
-        config.source.model_copy(update={"received_at": "received_at"})
-        if has_receipts
-        else config.source
-    )
-    raw = pa.Table.from_pandas(telemetry, preserve_index=False)
     judged = landed_table(
-        config.model_copy(update={"source": source}),
+        config,
         raw,
         batch_id="frame",
         received_at_us=_last_stamp(config, raw),
@@ -194,11 +199,57 @@ def _land(config: FleetConfig, telemetry: pd.DataFrame) -> tuple[pd.DataFrame, d
     return frames.telemetry_frame(judged), admitted
 
 
+def _raw_table(config: FleetConfig, telemetry: pd.DataFrame) -> pa.Table:
+    """Return the columns in use as a source's own, cells of several types as text."""
+    wanted = wanted_columns(config)
+    if not len(telemetry.columns) and not len(telemetry):
+        telemetry = pd.DataFrame(columns=list(wanted))
+    _refuse_columns(config, telemetry)
+    chosen = telemetry[[name for name in telemetry.columns if name in wanted]]
+    try:
+        return pa.Table.from_pandas(chosen, preserve_index=False)
+    except _UNCONVERTIBLE:
+        decimal = config.source.decimal
+        return pa.table({name: _plain_cells(chosen[name], decimal) for name in chosen.columns})
+
+
+def _refuse_columns(config: FleetConfig, telemetry: pd.DataFrame) -> None:
+    names = telemetry.columns
+    if not names.is_unique:
+        twice = sorted(set(names[names.duplicated()]), key=str)
+        raise FrameError(
+            "telemetry", f"columns {twice} appear more than once", "Drop or rename the copies"
+        )
+    try:
+        resolve_columns(config, [str(name) for name in names], source="telemetry")
+    except SourceError as error:
+        raise FrameError(
+            "telemetry",
+            error.problem,
+            "Rename the frame's columns, or name them under `source` in the configuration",
+        ) from error
+
+
+def _plain_cells(column: "pd.Series[Any]", decimal: str) -> pa.Array:
+    try:
+        return pa.array(column, from_pandas=True)
+    except _UNCONVERTIBLE:
+        return pa.array([_text(cell, decimal) for cell in column.astype(object)], pa.string())
+
+
+def _text(cell: Any, decimal: str) -> str | None:
+    """Return a cell as a file in the source's format would hold it; None where it is absent."""
+    if pd.api.types.is_scalar(cell) and pd.isna(cell):
+        return None
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    text = str(cell).encode("utf-8", "replace").decode()
+    return text.replace(".", decimal) if isinstance(cell, numbers.Number) else text
+
+
 def _last_stamp(config: FleetConfig, raw: pa.Table) -> int:
     """Return when a frame without receipts counts as received: with its last snapshot [us]."""
     name = config.source.timestamp
-    if name not in raw.column_names:
-        return 0
     stamps = parse_stamps(
         raw.column(name).combine_chunks(),
         name=name,
@@ -209,9 +260,20 @@ def _last_stamp(config: FleetConfig, raw: pa.Table) -> int:
     return int(stamps.us[stamps.is_usable].max(initial=0))
 
 
-def _instant(given: pd.Timestamp | str) -> int:
-    stamp = pd.Timestamp(given)
-    return int(
-        (stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")).value
-        // 1000
+def _instant(name: str, given: pd.Timestamp | str) -> int:
+    """Return an instant [us]; without an offset it is UTC."""
+    try:
+        stamp = pd.Timestamp("" if isinstance(given, numbers.Number) else given)
+        utc = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+        us = int(utc.value // 1000)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _no_instant(name, given) from error
+    if pd.isna(stamp):
+        raise _no_instant(name, given)
+    return us
+
+
+def _no_instant(name: str, given: object) -> SpanError:
+    return SpanError(
+        f"{name} is {given!r}, expected an instant. Write it as a stamp such as 2026-01-31T12:00:00Z"
     )

@@ -95,12 +95,18 @@ def windows_schedule(
         busy = _busy(context.instance, job.name)
         free = [k for k in dict.fromkeys(keys) if k not in busy]
         if not free:
-            reason = owed.reason or f"still running: {', '.join(sorted(busy & set(keys)))}"
+            reason = owed.reason or _nothing_free(config, sorted(busy & set(keys)))
             yield dg.SkipReason(f"fleet {config.name}: {reason}")
         for key in free:
             yield dg.RunRequest(run_key=f"{config.name}:{key}:{now}", partition_key=key)
 
     return tick
+
+
+def _nothing_free(config: FleetConfig, running: Sequence[str]) -> str:
+    if running:
+        return f"still running: {', '.join(running)}"
+    return f"no partition holds the windows that are not current (first day {config.start_date}, last day {config.end_date})"
 
 
 def purge_schedule() -> dg.ScheduleDefinition:

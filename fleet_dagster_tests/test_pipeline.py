@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span
-from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.pipeline import (
     Evaluation,
@@ -132,25 +131,6 @@ def test_local_stamps_of_an_hour_that_comes_twice_are_quarantined_and_booked() -
     assert result.quarantine["problem"].tolist() == ["ambiguous_time"]
     assert result.ingest_stats["landed"].sum() == 3
     assert result.site_kpi["n_snapshots"].sum() == 2
-
-
-def test_doubled_columns_are_refused_by_name() -> None:
-    frame = fleets.telemetry(SITES[:1], NOON, END, seed=1)
-    doubled = pd.concat([frame, frame[["output_kw"]]], axis=1)
-    with pytest.raises(FrameError, match=r"\['output_kw'\] appear more than once"):
-        run(doubled)
-
-
-@pytest.mark.parametrize("column", ["site_id", "timestamp"])
-def test_a_missing_column_is_named(column: str) -> None:
-    frame = fleets.telemetry(SITES[:1], NOON, END, seed=1).drop(columns=column)
-    with pytest.raises((FrameError, SourceError), match=column):
-        run(frame)
-
-
-def test_a_reversed_span_is_refused() -> None:
-    with pytest.raises(SpanError, match="Swap the two"):
-        run(nobody(), END, NOON)
 
 
 def test_columns_of_nan_are_absent_readings_and_defaults() -> None:

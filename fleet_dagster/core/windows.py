@@ -24,6 +24,12 @@ def ceil_to(instant: int, step: int) -> int:
     return -(-instant // step) * step
 
 
+def iso(instant: int) -> str:
+    """Return an instant as an ISO 8601 stamp in UTC, with no more than the digits it needs."""
+    stamp = np.datetime64(instant, "us")
+    return f"{stamp if instant % SECOND else stamp.astype('datetime64[s]')}Z"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
     """A half-open span of time, [start, end) [us]."""
@@ -34,7 +40,7 @@ class Span:
     def __post_init__(self) -> None:
         """Refuse a reversed span."""
         if self.end < self.start:
-            msg = f"span ends ({self.end} us) before it starts ({self.start} us). Swap the two"
+            msg = f"span ends ({iso(self.end)}) before it starts ({iso(self.start)}). Swap the two"
             raise SpanError(msg)
 
     @property

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, union
+from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span, ceil_to, floor_to, gaps, iso, union
 from fleet_dagster.model.errors import SpanError
 
 short = st.tuples(st.integers(-40, 40), st.integers(0, 15)).map(lambda p: Span(p[0], p[0] + p[1]))
@@ -91,3 +91,16 @@ def test_an_empty_span_has_no_windows() -> None:
     assert Span(60, 60).is_empty
     assert Span(60, 60).starts(60).dtype == np.int64
     assert Span(60, 60).starts(60).size == 0
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (DAY + 1, "1970-01-02T00:00:00.000001Z"),
+        (-SECOND, "1969-12-31T23:59:59Z"),
+        (10**18, "33658-09-27T01:46:40Z"),
+    ],
+)
+def test_an_instant_is_written_as_a_stamp(instant: int, text: str) -> None:
+    assert iso(instant) == text

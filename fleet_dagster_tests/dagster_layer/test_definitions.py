@@ -137,3 +137,16 @@ def test_the_same_table_of_two_fleets_is_not_taken_for_one() -> None:
     merged = dg.Definitions.merge(create_fleet(config("north")), create_fleet(config("south")))
     names = [spec.metadata["dagster/table_name"] for spec in merged.resolve_all_asset_specs()]
     assert len(set(names)) == len(names)
+
+
+def test_a_mapping_makes_the_same_fleet_as_a_configuration() -> None:
+    found, typed = specs(create_fleet(content())), specs(create_fleet(config()))
+    assert found.keys() == typed.keys()
+    assert len(found) == len(DEPS)
+
+
+def test_a_mapping_that_breaks_limits_is_refused_with_every_problem() -> None:
+    broken = content(interval_s=7, stalenes_threshold_s=3)
+    with pytest.raises(ConfigError, match="config is not a valid fleet configuration") as caught:
+        create_fleet(broken)
+    assert len(caught.value.problems) == 2

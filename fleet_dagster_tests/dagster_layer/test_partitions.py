@@ -120,3 +120,26 @@ def test_a_backfill_run_takes_about_as_much_of_an_hourly_fleet_as_of_a_daily_one
     hourly = FleetConfig.model_validate(content(partition="hourly"))
     assert partitions_per_run(hourly) * HOUR >= DAY
     assert partitions_per_run(FleetConfig.model_validate(content())) == 10
+
+
+def test_the_last_day_of_a_finished_fleet_is_its_last_partition() -> None:
+    found = partitions(end_date="2026-01-03")
+    span = Span(at("2026-01-02T00:00Z"), at("2026-02-01T00:00Z"))
+    assert found.get_last_partition_key() == "2026-01-03"
+    assert keys_touching(found, span, now=LATER) == ["2026-01-02", "2026-01-03"]
+    assert span_of(found, "2026-01-03").end == at("2026-01-04T00:00Z")
+
+
+def test_the_last_hours_of_a_finished_fleet_are_all_those_of_its_last_day() -> None:
+    found = partitions(end_date="2026-01-03", partition="hourly", timezone="Asia/Kolkata")
+    span = Span(at("2026-01-03T12:00Z"), at("2026-02-01T00:00Z"))
+    keys = keys_touching(found, span, now=LATER)
+    assert (len(keys), keys[-1]) == (7, "2026-01-03-23:00")
+    assert span_of(found, keys[-1]).end == at("2026-01-03T18:30Z")
+
+
+def test_a_fleet_that_ends_tomorrow_has_no_partition_after_that() -> None:
+    """Partitions exist once they begin, as for a fleet that goes on."""
+    found = partitions(end_date="2026-01-03")
+    span = Span(at("2026-01-01T00:00Z"), at("2026-01-09T00:00Z"))
+    assert keys_touching(found, span, now=at("2026-01-02T12:00Z")) == ["2026-01-01", "2026-01-02"]

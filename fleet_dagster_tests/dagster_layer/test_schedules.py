@@ -104,9 +104,14 @@ class Tick:
 
 
 @pytest.fixture
-def tick(tmp_path: Path) -> Iterator[Tick]:
-    with instance_in(tmp_path / "dagster") as instance:
-        yield Tick(tmp_path, instance)
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_in(tmp_path / "dagster") as opened:
+        yield opened
+
+
+@pytest.fixture
+def tick(tmp_path: Path, instance: dg.DagsterInstance) -> Tick:
+    return Tick(tmp_path, instance)
 
 
 def test_before_anything_is_landed_a_tick_says_what_to_do(tick: Tick) -> None:
@@ -151,6 +156,26 @@ def test_a_gap_older_than_a_week_does_not_keep_the_schedule_busy(tick: Tick) -> 
     tick.refresh(day_start(0), day_start(0) + HOUR)
     tick.refresh(day_start(5), day_start(12))
     assert tick.keys(day_start(12)) == []
+
+
+def test_days_after_a_fleets_last_are_left_alone(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    ending = Tick(tmp_path, instance, end_date="2026-01-02")
+    land(ending.installation, day_start(1), day_start(3))
+    assert ending.keys(day_start(3)) == ["2026-01-02"]
+    ending.refresh(day_start(1), day_start(2))
+    assert ending.keys(day_start(3)) == []
+    assert "last day 2026-01-02" in ending.at(day_start(3)).skip_message
+
+
+def test_a_fleet_that_takes_nothing_late_is_still_caught_up(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    strict = Tick(tmp_path, instance, allowed_lateness_days=0)
+    clean = replace(SCENARIO, malformed_share=0.0, late_share=0.0, too_late_share=0.0)
+    land(strict.installation, day_start(1), day_start(2), scenario=clean)
+    assert strict.keys(day_start(3)) == ["2026-01-02", "2026-01-03"]
 
 
 def test_days_whose_telemetry_expired_are_not_asked_for(tick: Tick) -> None:

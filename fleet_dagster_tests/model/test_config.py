@@ -127,6 +127,20 @@ def problems(**changes: Any) -> tuple[str, ...]:
             ["every site of region 'r' has weight 0", "above 0"],
         ),
         (
+            {
+                "region_mappings": [
+                    {"site_id": "a", "region_id": "r"},
+                    {"site_id": "b", "region_id": "r", "weight": 0},
+                    {"site_id": "a", "region_id": "s", "valid_from": "2026-03-01T00:00:00Z"},
+                ]
+            },
+            ["every site of region 'r' has weight 0 from some instant on"],
+        ),
+        *(
+            ({"region_mappings": [{"site_id": f"a{sign}b", "region_id": "r"}]}, ["site_id", "text"])
+            for sign in "\x00\x07\t\r\x1b\x7f"
+        ),
+        (
             {"region_mappings": [{"site_id": "a", "region_id": "r", "weight": 2e9}]},
             ["region_mappings[0].weight", "at most 1e+09", "Lower"],
         ),
@@ -248,6 +262,17 @@ def test_one_site_in_several_validities_counts_once() -> None:
         for day in range(1, 29)
     ]
     assert len(fleets.config(region_mappings=moves, profile="small").region_mappings) == 28
+
+
+def test_a_region_may_give_up_a_weight_when_another_site_takes_over() -> None:
+    later = {"region_id": "r", "valid_from": "2026-03-01T00:00:00Z"}
+    mappings = [
+        {"site_id": "a", "region_id": "r"},
+        {"site_id": "b", "region_id": "r", "weight": 0},
+        {"site_id": "a", **later, "weight": 0},
+        {"site_id": "b", **later, "weight": 2},
+    ]
+    assert len(fleets.config(region_mappings=mappings).region_mappings) == 4
 
 
 def test_typed_objects_and_dicts_make_the_same_fleet() -> None:

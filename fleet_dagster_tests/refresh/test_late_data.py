@@ -209,6 +209,18 @@ def test_a_ranking_is_stale_once_its_baseline_changes(store: Store) -> None:
     )
 
 
+def test_rankings_wait_for_a_baseline_that_older_history_has_made_stale(store: Store) -> None:
+    at.land(store, CONFIG, at.telemetry(3), batch_id="first")
+    at.refresh_all(store, CONFIG, at.days(0, 3))
+    older = late([at.FIRST + n * INTERVAL + 7 * SECOND for n in range(144)])
+    at.land(store, CONFIG, older, batch_id="old", historical=True)
+    assert stale(store, FLEET_KPI, at.days(1, 3)) == []
+    assert stale(store, BASELINE, at.days(2, 3)) == [at.days(2, 3)]
+    assert stale(store, SITE_RANKING, at.days(2, 3)) == [at.days(2, 3)]
+    at.refresh_all(store, CONFIG, at.days(2, 3))
+    assert stale(store, SITE_RANKING, at.days(2, 3)) == []
+
+
 def test_what_arrives_too_late_for_a_baseline_does_not_touch_it(store: Store) -> None:
     at.land(store, CONFIG, at.telemetry(3), batch_id="first")
     at.refresh_all(store, CONFIG, at.days(2, 3))

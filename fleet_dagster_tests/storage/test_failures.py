@@ -62,6 +62,28 @@ def test_a_database_server_that_does_not_answer_is_named_without_its_password(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://fleet:secret@db:5432/fleet",
+        "nosuch://fleet:secret@db/fleet",
+        "postgresql+asyncpg2://fleet:secret@db/fleet",
+        "mysql+pymysql://fleet:secret@db/fleet",
+        "fleet.db",
+        "",
+    ],
+)
+def test_an_address_that_names_no_usable_database_is_told_with_what_would_be(
+    tmp_path: Path, url: str
+) -> None:
+    with pytest.raises(StorageError, match="cannot be used") as caught:
+        Store.of(str(tmp_path / "lake"), url)
+    assert "sqlite:///FILE" in str(caught.value)
+    assert "postgresql+psycopg://USER" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "lake").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"file/lake.*Check that the folder exists"):

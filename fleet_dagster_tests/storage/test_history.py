@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_dagster.core.windows import Span
+from fleet_dagster.core.windows import MINUTE, Span
 from fleet_dagster.model.tables import INGEST_STATS, SITE_TELEMETRY
 from fleet_dagster.storage.clock import now_us
-from fleet_dagster.storage.coverage import SCATTERED, Covered, Reads
+from fleet_dagster.storage.coverage import PATIENCE, SCATTERED, Covered, Reads
 from fleet_dagster.storage.history import Entry, History
 from fleet_dagster.storage.status import with_history
 from fleet_dagster.storage.store import Store
@@ -142,6 +142,23 @@ def test_the_settled_watermark_moves_over_what_stands_and_never_back(store: Stor
     write(store, {}, span(10, 12))
     store.history.coverage.settle(FLEET, [TABLE], window(15))
     assert store.history.coverage.settled_through(FLEET, TABLE) == window(15)
+
+
+def test_a_gap_holds_the_settled_watermark_for_a_week_and_no_longer(store: Store) -> None:
+    write(store, {}, span(0, 10))
+    write(store, {}, span(12, 20))
+    week_later = window(12) + PATIENCE
+    for through, settled in ((week_later - 1, 10), (week_later, 20)):
+        store.history.coverage.settle(FLEET, [TABLE], through)
+        assert store.history.coverage.settled_through(FLEET, TABLE) == window(settled)
+
+
+def test_a_young_gap_behind_an_old_one_still_holds(store: Store) -> None:
+    late = PATIENCE // MINUTE
+    for first, end in ((0, 10), (12, late), (late + 5, late + 9)):
+        write(store, {}, span(first, end))
+    store.history.coverage.settle(FLEET, [TABLE], window(late + 12))
+    assert store.history.coverage.settled_through(FLEET, TABLE) == window(late)
 
 
 def test_nothing_settles_where_nothing_stands(store: Store) -> None:
