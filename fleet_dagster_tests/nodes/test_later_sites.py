@@ -40,7 +40,7 @@ def site_rows(fleet: Fleet, rng: np.random.Generator) -> pd.DataFrame:
             **{name: np.full(n, np.nan, np.float32) for name in KPI_NAMES},
             KPI_NAMES[0]: np.where(odd, rng.random(n), 0.5).astype(np.float32),
             "status": np.zeros(n, np.int8),
-            "uptime_pct": np.full(n, 100.0, np.float32),
+            "uptime_pct": np.where(odd, rng.uniform(80, 100, n), 100).astype(np.float32),
             "fault_count": np.zeros(n, np.int32),
             "last_seen": fleets.utc(np.repeat(stamps, len(ids))),
             "published": True,
