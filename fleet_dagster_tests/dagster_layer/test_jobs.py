@@ -106,7 +106,7 @@ def test_lake_maintenance_compacts_and_expires(
 ) -> None:
     installation = install(
         tmp_path,
-        content(telemetry_retention_days=1),
+        content(telemetry_retention_days=40),
         content("other", telemetry_retention_days=3650),
     )
     land(installation, day_start(0), day_start(0) + HOUR)
