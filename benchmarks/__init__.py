@@ -1,0 +1,1 @@
+"""What the project measures about itself; run with `make bench` and `make quality`."""
