@@ -39,9 +39,22 @@ _FAILED = """{ runsOrError(filter: {statuses: [FAILURE]}, limit: 5) { ... on Run
   eventConnection(limit: 500) { events {
     ... on ExecutionStepFailureEvent { error { message causes { message } } }
     ... on RunFailureEvent { error { message causes { message } } } } } } } } }"""
+_RUNS = """query Runs($id: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/backfill", value: $id}]}) {
+    ... on Runs { results { startTime endTime } } } }"""
 _STATUS = """query Status($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
     __typename ... on PartitionBackfill { status numPartitions error { message } } } }"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """One backfill: from launch to success, to the end of its last run, and from the start of its first run to that."""
+
+    total_s: float
+    to_last_run_s: float
+    running_s: float
+    n_runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +93,15 @@ class Daemon:
         ]
         return [cause["message"] for e in errors for cause in (e, *e["causes"])]
 
-    def backfill(self, assets: Sequence[Sequence[str]], days: Sequence[str]) -> float:
-        """Backfill a range of days; returns the seconds from launch to success."""
+    def backfill(self, assets: Sequence[Sequence[str]], days: Sequence[str]) -> "Backfill":
+        """Backfill a range of days, and wait until it is called a success."""
         chosen = {"range": {"start": days[0], "end": days[-1]}}
         given = {
             "partitionsByAssets": [
                 {"assetKey": {"path": key}, "partitions": chosen} for key in assets
             ]
         }
-        began = time.perf_counter()
+        launched_at, began = time.time(), time.perf_counter()
         launched = self.ask(_LAUNCH, given=given)["launchPartitionBackfill"]
         if "backfillId" not in launched:
             raise RuntimeError(f"backfill was not launched: {launched}")
@@ -103,7 +116,10 @@ class Daemon:
             raise RuntimeError(
                 f"backfill ended otherwise than in success: {found}: {self.failures()}"
             )
-        return time.perf_counter() - began
+        total_s = time.perf_counter() - began
+        runs = self.ask(_RUNS, id=launched["backfillId"])["runsOrError"]["results"]
+        first, last = min(r["startTime"] for r in runs), max(r["endTime"] for r in runs)
+        return Backfill(total_s, last - launched_at, last - first, len(runs))
 
 
 def p4() -> Result:
@@ -113,24 +129,29 @@ def p4() -> Result:
         _prepare(installation)
         pairs = _measure(installation)
     noops, ours = ([p[i] for p in pairs] for i in range(2))
-    ratio = median(ratios(ours, noops))
     n_assets = sum(len(tables) for tables in noop.NODES.values())
+    work = f"{DAYS} days x {n_assets} assets"
     return Result(
         "backfill by the daemon",
-        f"{DAYS} days of {WORK.n_sites} sites at {WORK.step_s} s, from launch over GraphQL to COMPLETED_SUCCESS in `dagster dev`, "
-        f"with the settings of `dagster.yaml`. The yardstick has as many assets, operations and partitions, {partitions_per_run(WORK.config)} "
-        f"partitions a run and the in-process executor, but no checks, metadata or code of ours. {PAIRS} interleaved pairs, each "
-        "on days of its own, after a start of both with one day.",
+        f"{DAYS} days of {WORK.n_sites} sites at {WORK.step_s} s in `dagster dev`, with the settings of `dagster.yaml`, launched "
+        "over GraphQL. The yardstick has as many assets, operations and partitions, "
+        f"{partitions_per_run(WORK.config)} partitions a run and the in-process executor, but no checks, metadata or code of "
+        f"ours. {PAIRS} interleaved pairs, each on days of its own, after a start of both with one day; {ours[0].n_runs} runs "
+        f"against {noops[0].n_runs}. The daemon looks at backfills every 30 s, so the first figure comes in steps of that and "
+        "hides what a run costs; the other two do not, and the last leaves out the wait for the first look.",
         (
-            Figure(
-                f"{DAYS} days x {n_assets} assets",
-                seconds(ours),
-                f"no-op {seconds(noops)}",
-                f"{ratio:.2f}",
-                f"≤ {MOST}",
-                ratio <= MOST,
-            ),
+            _figure(f"{work}, launch to COMPLETED_SUCCESS", "total_s", ours, noops),
+            _figure(f"{work}, launch to end of last run", "to_last_run_s", ours, noops),
+            _figure(f"{work}, start of first to end of last run", "running_s", ours, noops),
         ),
+    )
+
+
+def _figure(work: str, measure: str, ours: Sequence[Backfill], noops: Sequence[Backfill]) -> Figure:
+    own, bare = ([getattr(b, measure) for b in backfills] for backfills in (ours, noops))
+    ratio = median(ratios(own, bare))
+    return Figure(
+        work, seconds(own), f"no-op {seconds(bare)}", f"{ratio:.2f}", f"≤ {MOST}", ratio <= MOST
     )
 
 
@@ -155,7 +176,7 @@ def _land(store: Store, day: Span) -> None:
     )
 
 
-def _measure(installation: Installation) -> list[tuple[float, float]]:
+def _measure(installation: Installation) -> list[tuple[Backfill, Backfill]]:
     variables = {
         noop.START_VARIABLE: START_DATE.isoformat(),
         noop.PER_RUN_VARIABLE: str(partitions_per_run(WORK.config)),
@@ -177,7 +198,7 @@ def _measure(installation: Installation) -> list[tuple[float, float]]:
         return _pairs(server)
 
 
-def _pairs(server: Webserver) -> list[tuple[float, float]]:
+def _pairs(server: Webserver) -> list[tuple[Backfill, Backfill]]:
     daemon = Daemon(server.url)
     ours, noops = daemon.assets(NAME), daemon.assets(noop.GROUP)
     if len(ours) != len(noops):
