@@ -22,6 +22,7 @@ from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.partitions import partitions_of
 from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
+from fleet_dagster.sensors import FleetSensor
 from fleet_dagster.storage.installation import Installation
 
 WARN_AFTER, FAIL_AFTER = dt.timedelta(hours=2), dt.timedelta(days=1)
@@ -34,6 +35,7 @@ NODES = (
     regional_scorer,
     performance_comparator,
 )
+SENSORS: tuple[FleetSensor, ...] = ()
 
 
 def create_fleet(
@@ -53,11 +55,13 @@ def create_fleet(
         config = validate_config(dict(config), source="config")
     partitions = partitions_of(config)
     job = windows_job(config)
+    sensors = [sensor(config, partitions, job) for sensor in SENSORS]
     nodes = [node(config, partitions) for node in NODES]
     return dg.Definitions(
         assets=[site_telemetry(config, partitions), *dg.map_asset_specs(_watched, nodes)],
         jobs=[job],
         schedules=[windows_schedule(config, partitions, job)],
+        sensors=sensors,
         resources={RESOURCE_KEY: resource_of(installation)},
         executor=dg.in_process_executor,
     )

@@ -99,5 +99,13 @@ class ExpiredError(FleetError, ValueError):
         )
 
 
+class StormError(FleetError, ValueError):
+    """A storm episode cannot be recorded, ended or removed as asked."""
+
+    def __init__(self, fleet: str, problem: str, advice: str) -> None:
+        self.fleet, self.problem, self.advice = fleet, problem, advice
+        super().__init__(f"Fleet {fleet!r}: {problem}. {advice}.")
+
+
 class StorageError(FleetError, OSError):
     """The lake or the control database cannot be read or written."""

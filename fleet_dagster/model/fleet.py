@@ -3,7 +3,7 @@
 import bisect
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from fleet_dagster.model.config import (
     RegionMapping,
     content_digest,
 )
+from fleet_dagster.model.storms import StormEpisode, overlapping
 
 DAY = 86_400_000_000
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -53,6 +54,16 @@ class SettingsRun:
     version: ConfigVersion
 
 
+@dataclass(frozen=True, slots=True)
+class ModeRun:
+    """A run of windows of one registered fleet size, all in one storm episode or all in none [us]."""
+
+    start: int
+    end: int
+    n_sites: int
+    episode: StormEpisode | None
+
+
 def valid_from(mapping: RegionMapping) -> int:
     """Return the start of a mapping's validity [us]."""
     if mapping.valid_from is None:
@@ -69,6 +80,15 @@ def first_mapped(config: FleetConfig) -> dict[str, int]:
     return first
 
 
+def mappings_as_of(mappings: Sequence[RegionMapping], instant: int) -> dict[str, RegionMapping]:
+    """Return each site's mapping in force at an instant [us]."""
+    current: dict[str, RegionMapping] = {}
+    for mapping in sorted(mappings, key=valid_from):
+        if valid_from(mapping) <= instant:
+            current[mapping.site_id] = mapping
+    return current
+
+
 @dataclass(frozen=True)
 class Fleet:
     """Everything but telemetry that a fleet's rows depend on."""
@@ -76,16 +96,28 @@ class Fleet:
     config: FleetConfig
     versions: tuple[ConfigVersion, ...]
     sites: tuple[Site, ...]
+    storms: tuple[StormEpisode, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an empty history and versions out of order."""
+        """Refuse an empty history, versions out of order and storms that overlap."""
         starts = [v.valid_from for v in self.versions]
         if not starts or starts != sorted(starts):
             msg = f"fleet {self.name!r} needs at least one configuration version, in order of valid_from; found {starts}"
             raise ValueError(msg)
+        shared = overlapping(self.storms)
+        if shared:
+            msg = (
+                f"fleet {self.name!r} has storm episodes that overlap: {shared[0]} and {shared[1]}"
+            )
+            raise ValueError(msg)
 
     @classmethod
-    def of(cls, config: FleetConfig, seen: Mapping[str, int] | None = None) -> "Fleet":
+    def of(
+        cls,
+        config: FleetConfig,
+        seen: Mapping[str, int] | None = None,
+        storms: Sequence[StormEpisode] = (),
+    ) -> "Fleet":
         """Return the fleet that a configuration alone describes: one version, its mapped sites first.
 
         Parameters
@@ -94,6 +126,8 @@ class Fleet:
             The configuration, in force since ever.
         seen : mapping of str to int, optional
             First usable snapshot of sites that telemetry names, in order of registration. [us]
+        storms : sequence of StormEpisode, optional
+            Recorded storm episodes, none of which overlap.
 
         Returns
         -------
@@ -105,7 +139,8 @@ class Fleet:
             window = instant - instant % interval
             first[name] = min(window, first.get(name, window))
         sites = tuple(Site(name, i, start) for i, (name, start) in enumerate(first.items()))
-        return cls(config, (ConfigVersion(BEGINNING, config.hot),), sites)
+        recorded = tuple(sorted(storms, key=lambda storm: storm.start))
+        return cls(config, (ConfigVersion(BEGINNING, config.hot),), sites, recorded)
 
     @property
     def name(self) -> str:
@@ -140,8 +175,30 @@ class Fleet:
             if run_start < run_end:
                 yield SettingsRun(run_start, run_end, self.versions[i])
 
+    def settings_at(self, instant: int) -> HotSettings:
+        """Return the settings in force in the window that starts at an instant [us]."""
+        (run,) = self.settings_runs(instant, instant + self.interval)
+        return run.version.settings
+
+    def sites_at(self, instant: int) -> list[int]:
+        """Return the positions of the sites that the fleet has in the window that starts at an instant [us]."""
+        return [i for i, site in enumerate(self.sites) if site.active_from <= instant]
+
+    def mode_runs(self, start: int, end: int) -> Iterator[ModeRun]:
+        """Yield the runs of windows in [start, end) over which the ingestion mode cannot change [us]."""
+        cuts = {s.active_from for s in self.sites}
+        cuts |= {cut for storm in self.storms for cut in (storm.start, storm.end)}
+        edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
+        for at, stop in zip(edges, edges[1:], strict=False):
+            if at < stop:
+                yield ModeRun(at, stop, len(self.sites_at(at)), self.storm_at(at))
+
+    def storm_at(self, instant: int) -> StormEpisode | None:
+        """Return the episode in force in the window that starts at an instant, if any [us]."""
+        return next((s for s in self.storms if s.start <= instant < s.end), None)
+
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-        """Yield a span cut at UTC days and settings changes, each piece with its inputs digest.
+        """Yield a span cut at UTC days, settings changes and storms, each piece with its inputs digest.
 
         Parameters
         ----------
@@ -152,18 +209,26 @@ class Fleet:
         ------
         (int, int, str)
             Start and end of the piece [us], and the digest of all that rows take from here: structure, settings, sites
-            registered that day. It depends on the day and the settings alone, never on the span asked for.
+            registered that day, and in a storm who was there when it began. It depends on the day, the settings and the
+            storm alone, never on the span asked for.
         """
         for run in self.settings_runs(start, end):
             at = run.start
             while at < run.end:
-                day = at - at % DAY
-                stop = min(day + DAY, run.end)
-                yield at, stop, self._digest(run.version, day)
+                day, storm = at - at % DAY, self.storm_at(at)
+                begin = [s.start for s in self.storms if at < s.start]
+                stop = min(day + DAY, run.end, *begin[:1], *([storm.end] if storm else []))
+                yield at, stop, self._digest(run.version, day, storm)
                 at = stop
 
-    def _digest(self, version: ConfigVersion, day: int) -> str:
+    def _digest(self, version: ConfigVersion, day: int, storm: StormEpisode | None) -> str:
         sites = [
             (s.site_id, max(s.active_from, day)) for s in self.sites if s.active_from < day + DAY
         ]
-        return content_digest([self.config.structure_digest, version.settings.digest, sites])
+        inputs = [self.config.structure_digest, version.settings.digest, sites]
+        return content_digest([*inputs, self._panel_inputs(storm)] if storm else inputs)
+
+    def _panel_inputs(self, storm: StormEpisode) -> list[object]:
+        """Return what the panel of a storm is drawn from: the sites and their regions when it began."""
+        sites = [self.sites[i].site_id for i in self.sites_at(storm.start)]
+        return [storm.episode_id, storm.start, self.settings_at(storm.start).digest, sites]

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import HOUR, Span, ceil_to
 from fleet_dagster.frames import columns as frames
-from fleet_dagster.model.config import RegionMapping
-from fleet_dagster.model.fleet import Fleet, SettingsRun, valid_from
+from fleet_dagster.model.fleet import Fleet, SettingsRun, mappings_as_of, valid_from
 from fleet_dagster.model.tables import SITE_ASSIGNMENT, UNMAPPED
 
 
@@ -23,15 +22,6 @@ def region_mapper(fleet: Fleet, span: Span) -> pd.DataFrame:
     whole = span.to_whole(HOUR)
     parts = [_assign(fleet, run, piece) for run, piece in _segments(fleet, whole)]
     return frames.concat(SITE_ASSIGNMENT, parts)
-
-
-def mappings_as_of(mappings: tuple[RegionMapping, ...], instant: int) -> dict[str, RegionMapping]:
-    """Return each site's mapping in force at `instant` [us]."""
-    current: dict[str, RegionMapping] = {}
-    for mapping in sorted(mappings, key=valid_from):
-        if valid_from(mapping) <= instant:
-            current[mapping.site_id] = mapping
-    return current
 
 
 def _segments(fleet: Fleet, whole: Span) -> Iterator[tuple[SettingsRun, Span]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,9 +11,11 @@ from fleet_dagster.core.windows import ceil_to, floor_to
 from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest, larger_profile
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, first_mapped
+from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import config_versions, sites
+from fleet_dagster.storage.storms import read_storms
 
 
 class Registry:
@@ -87,26 +90,28 @@ class Registry:
         tx.execute(sa.update(config_versions).where(*here).values(kpis=_kpi_positions(config)))
 
     def fleet(self, config: FleetConfig) -> Fleet:
-        """Return the fleet as of every window: the given structure, the recorded settings and sites."""
+        """Return the fleet as of every window: the given structure, the recorded settings, sites and storms."""
         with self.control.reading() as tx:
             versions = tx.execute(
                 sa.select(config_versions)
                 .where(config_versions.c.fleet == config.name)
                 .order_by(config_versions.c.valid_from, config_versions.c.version_no)
             ).all()
+            storms = [recorded.episode for recorded in read_storms(tx, config.name)]
             registered = tx.execute(
                 sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)
             ).all()
+        episodes = _on_windows(storms, config.interval_s * 1_000_000)
         if not versions:
-            return Fleet.of(config)
-        newest = {v.valid_from: v for v in versions}
+            return Fleet.of(config, storms=episodes)
         return Fleet(
             config,
             tuple(
                 ConfigVersion(v.valid_from, HotSettings.model_validate_json(v.content), v.digest)
-                for v in newest.values()
+                for v in _in_force(versions)
             ),
             tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered),
+            tuple(episodes),
         )
 
     def admit(self, config: FleetConfig, seen: Sequence[tuple[str, int]]) -> set[str]:
@@ -126,6 +131,34 @@ class Registry:
                 tx, config.name, [*strangers, *((s, first) for s, first in windows if s in known)]
             )
         return known.keys() | {site for site, _ in strangers}
+
+
+def _in_force(versions: Sequence[Any]) -> list[Any]:  # Any: rows of config_versions
+    """Return the versions that govern any window: a later one stands for every window from its valid_from on.
+
+    `versions` are in order of valid_from.
+    """
+    found: list[Any] = []
+    for version in versions:
+        if found and version.version_no < found[-1].version_no:
+            continue
+        if found and version.valid_from == found[-1].valid_from:
+            found.pop()
+        found.append(version)
+    return found
+
+
+def _on_windows(storms: Sequence[StormEpisode], interval: int) -> list[StormEpisode]:
+    """Return episodes that begin and end between windows, also where the interval has changed since they were recorded."""
+    placed = [
+        replace(
+            e,
+            start=ceil_to(e.start, interval),
+            end=e.end if e.is_open else ceil_to(e.end, interval),
+        )
+        for e in storms
+    ]
+    return [e for e in placed if e.start < e.end]
 
 
 def _active_from(tx: sa.Connection, fleet: str) -> dict[str, int]:

@@ -18,6 +18,7 @@ from fleet_dagster.storage.history import History
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.landing import Landing
 from fleet_dagster.storage.registry import Registry
+from fleet_dagster.storage.storms import Storms
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Store:
     def registry(self) -> Registry:
         """Sites and settings."""
         return Registry(self.control)
+
+    @cached_property
+    def storms(self) -> Storms:
+        """Storm episodes."""
+        return Storms(self.control)
 
     def telemetry_reader(self, fleet: str) -> Callable[[Span], pd.DataFrame]:
         """Return a reader of the landed snapshots as they stand now: what lands later is not seen by it."""

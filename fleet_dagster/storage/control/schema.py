@@ -43,6 +43,19 @@ config_versions = sa.Table(
     sa.Column("applied_at", BigInt, nullable=False),
 )
 
+storm_episodes = sa.Table(
+    "storm_episodes",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("window_start", BigInt, primary_key=True),
+    sa.Column("window_end", BigInt, nullable=True),
+    sa.Column("cause", sa.String(512), nullable=False),
+    sa.Column("started_by", sa.String(64), nullable=False),
+    sa.Column("ended_by", sa.String(64), nullable=False),
+    sa.Column("recorded_at", BigInt, nullable=False),
+)
+"""Recorded storms, named after their start; without an end while they go on."""
+
 landing_batches = sa.Table(
     "landing_batches",
     metadata,

@@ -1,0 +1,61 @@
+"""Storm episodes: recorded stretches of windows in which a fleet's KPIs are read for a sample of its sites only."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FOREVER = 2**62
+"""Stands for the end of an episode that goes on [us]."""
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class StormEpisode:
+    """One recorded storm: the windows that start in [start, end) are ingested in storm mode [us]."""
+
+    episode_id: str
+    start: int
+    end: int = FOREVER
+    cause: str = ""
+
+    @classmethod
+    def of(cls, start: int, end: int = FOREVER, *, cause: str = "") -> "StormEpisode":
+        """Return an episode named after its start, so that whoever records it gives it the same name.
+
+        Parameters
+        ----------
+        start, end : int
+            Start of the first window, and of the first one after. [us]
+        cause : str, optional
+            Why it was recorded.
+
+        Returns
+        -------
+        StormEpisode
+            The episode.
+        """
+        stamp = EPOCH + dt.timedelta(microseconds=start)
+        return cls(f"storm-{stamp:%Y%m%dT%H%M%SZ}", start, end, cause)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the storm goes on."""
+        return self.end == FOREVER
+
+
+def overlapping(episodes: Sequence[StormEpisode]) -> tuple[StormEpisode, StormEpisode] | None:
+    """Return two episodes that share a window, if any do.
+
+    Parameters
+    ----------
+    episodes : sequence of StormEpisode
+        Episodes of one fleet, in any order.
+
+    Returns
+    -------
+    (StormEpisode, StormEpisode) or None
+        The earlier and the later of the first such pair.
+    """
+    ordered = sorted(episodes, key=lambda e: (e.start, e.end))
+    pairs = zip(ordered, ordered[1:], strict=False)
+    return next(((a, b) for a, b in pairs if b.start < a.end), None)

@@ -1,0 +1,19 @@
+"""One module per sensor: a thin shell around a decision that is a plain function."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.partitions import Partitions
+
+if TYPE_CHECKING:  # Dagster gives this class no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+FleetSensor = Callable[
+    [FleetConfig, Partitions, "UnresolvedAssetJobDefinition"], dg.SensorDefinition
+]
+"""Makes one of a fleet's sensors, given the job that brings its windows up to date."""
