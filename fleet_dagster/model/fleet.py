@@ -2,6 +2,7 @@
 
 import bisect
 import datetime as dt
+import itertools
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -189,7 +190,7 @@ class Fleet:
         cuts = {s.active_from for s in self.sites}
         cuts |= {cut for storm in self.storms for cut in (storm.start, storm.end)}
         edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
-        for at, stop in zip(edges, edges[1:], strict=False):
+        for at, stop in itertools.pairwise(edges):
             if at < stop:
                 yield ModeRun(at, stop, len(self.sites_at(at)), self.storm_at(at))
 

@@ -1,6 +1,7 @@
 """Storm episodes: recorded stretches of windows in which a fleet's KPIs are read for a sample of its sites only."""
 
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,5 +58,5 @@ def overlapping(episodes: Sequence[StormEpisode]) -> tuple[StormEpisode, StormEp
         The earlier and the later of the first such pair.
     """
     ordered = sorted(episodes, key=lambda e: (e.start, e.end))
-    pairs = zip(ordered, ordered[1:], strict=False)
+    pairs = itertools.pairwise(ordered)
     return next(((a, b) for a, b in pairs if b.start < a.end), None)
