@@ -13,8 +13,9 @@ from benchmarks import yardsticks
 from benchmarks.report import Figure, Result, ratios, seconds
 from benchmarks.telemetry import NAME, START, Workload, landed_in_arrival_order
 from fleet_dagster.core.windows import HOUR, Span
+from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.tables import SITE_TELEMETRY
+from fleet_dagster.model.tables import BASELINE, SITE_TELEMETRY
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.site_ingest import Ingested, site_ingest
 from fleet_dagster.storage.store import Store
@@ -65,12 +66,12 @@ def _measure(store: Store, files: list[Path]) -> tuple[list[float], list[float],
     pa.set_io_thread_count(yardsticks.THREADS)
     config = WORK.config
     fleet = Fleet.of(config)
-    assignment = region_mapper(fleet, SPAN)
+    assignment, untrained = region_mapper(fleet, SPAN), frames.empty_frame(BASELINE)
     with yardsticks.connect() as database, ThreadPoolExecutor(yardsticks.THREADS) as threads:
 
         def ours() -> Ingested:
             read = store.telemetry_reader(NAME)
-            return site_ingest(fleet, read(SPAN), assignment, SPAN, threads=threads)
+            return site_ingest(fleet, read(SPAN), assignment, untrained, SPAN, threads=threads)
 
         expected = yardsticks.reduce_in_sql(database, files, config).num_rows
         found = len(ours().site_kpi)

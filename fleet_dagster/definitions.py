@@ -23,6 +23,7 @@ from fleet_dagster.partitions import partitions_of
 from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
 from fleet_dagster.sensors import FleetSensor
+from fleet_dagster.sensors.storm_monitor import storm_monitor
 from fleet_dagster.storage.installation import Installation
 
 WARN_AFTER, FAIL_AFTER = dt.timedelta(hours=2), dt.timedelta(days=1)
@@ -35,7 +36,7 @@ NODES = (
     regional_scorer,
     performance_comparator,
 )
-SENSORS: tuple[FleetSensor, ...] = ()
+SENSORS: tuple[FleetSensor, ...] = (storm_monitor,)
 
 
 def create_fleet(

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fleet_dagster.core.windows import Span, union
+from fleet_dagster.core.windows import Span, iso, union
 from fleet_dagster.model.config import Kpi
+from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
     FLEET_KPI,
     INGEST_STATS,
@@ -64,6 +65,13 @@ def partition_figures(
     return figures
 
 
+def storm_state(storm: StormEpisode | None) -> Figures:
+    """Return what an asset tells of the storm that is on."""
+    if storm is None:
+        return {"storm": "none"}
+    return {"storm": storm.episode_id, "storm_since": iso(storm.start), "storm_cause": storm.cause}
+
+
 def _within(starts: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
     """Tell which windows lie in one of the spans, which are in order and apart."""
     if not spans:
@@ -112,6 +120,10 @@ def _fleet_figures(rows: pa.Table) -> Figures:
         "fleet_health_min": _float(pc.min(rows["fleet_health"])),
         "fleet_health_newest": _float(last["fleet_health"][0]),
         "coverage_mean": _float(pc.mean(rows["coverage"])),
+        "ingestion_mode_newest": str(last["ingestion_mode"][0].as_py()),
+        "storm_windows": int(
+            pc.sum(pc.equal(rows["ingestion_mode"].cast(pa.string()), "storm")).as_py()
+        ),
         "sites_not_online_max": int(
             pc.max(pc.subtract(rows["total_sites"], rows["sites_online"])).as_py()
         ),
@@ -157,6 +169,7 @@ def _site_figures(rows: pa.Table) -> Figures:
         "stale_pct": 100.0 * rows["last_seen"].null_count / rows.num_rows,
         "low_quality_pct": 100.0 * _float(pc.mean(rows["is_low_quality"].cast(pa.int8()))),
         "kpis_present_mean": _float(pc.mean(rows["kpi_count"])),
+        "published_pct": 100.0 * _float(pc.mean(rows["published"].cast(pa.int8()))),
     }
 
 
@@ -177,12 +190,15 @@ def _quarantine_figures(rows: pa.Table) -> Figures:
 
 
 _SUMMARIES: dict[str, tuple[Callable[[pa.Table], Figures], tuple[str, ...]]] = {
-    FLEET_KPI.name: (_fleet_figures, ("fleet_health", "coverage", "total_sites", "sites_online")),
+    FLEET_KPI.name: (
+        _fleet_figures,
+        ("fleet_health", "coverage", "total_sites", "sites_online", "ingestion_mode"),
+    ),
     REGIONAL_HEALTH.name: (_regional_figures, ("region_id", "health_score", "band")),
     SITE_RANKING.name: (_ranking_figures, ("site_id", "is_outlier", "is_persistent_outlier")),
     SITE_KPI.name: (
         _site_figures,
-        ("n_snapshots", "n_duplicates", "last_seen", "is_low_quality", "kpi_count"),
+        ("n_snapshots", "n_duplicates", "last_seen", "is_low_quality", "kpi_count", "published"),
     ),
     INGEST_STATS.name: (
         _book_figures,

@@ -22,7 +22,8 @@ from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
+from fleet_dagster.model.lookbacks import ingest_lookback, persistence_lookback
+from fleet_dagster.model.storms import StormEpisode, refuse_overlaps
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
@@ -63,18 +64,21 @@ def evaluate(
     *,
     baseline: pd.DataFrame | None = None,
     mapping: Sequence[RegionMapping | Mapping[str, Any]] | None = None,
+    storms: Sequence[tuple[pd.Timestamp | str, pd.Timestamp | str]] = (),
 ) -> Evaluation:
     """Evaluate the windows of [start, end) from a frame of snapshots.
 
     `config` may be a mapping, with the content of a fleet's file. `telemetry` has site_id, timestamp (UTC), optionally
     status, uptime_pct, fault_count, quality, sequence and received_at, and one column per KPI name, in the KPI's unit; other
     columns are ignored. Without a received_at column it counts as history: never too late. Baselines are trained from the
-    telemetry before `start` unless they are given.
+    telemetry before `start` unless they are given. `storms` names the start and end of storm episodes.
 
     Raises
     ------
     ConfigError
         `config` or `mapping` breaks a rule; every problem is listed.
+    StormError
+        Two of `storms` overlap.
     FrameError
         A column is missing or doubled.
     SourceError
@@ -91,7 +95,7 @@ def evaluate(
     within = Span(_instant("start", start), _instant("end", end))
     span = within.to_whole(config.interval_s * SECOND)
     landed, seen = _land(config, telemetry)
-    fleet = Fleet.of(config, seen)
+    fleet = Fleet.of(config, seen, _episodes(config, storms))
     read = frame_reader(landed)
     trained = baseline if baseline is not None else baselines_for(fleet, read, span)
     return evaluate_landed(fleet, read, span, trained)
@@ -103,7 +107,7 @@ def evaluate_landed(
     """Run the nodes over landed telemetry."""
     block = span.widen(before=persistence_lookback(fleet))
     assignment = region_mapper(fleet, block)
-    ingested = ingest(fleet, read, assignment, block)
+    ingested = ingest(fleet, read, assignment, trained, block)
     own = frames.within(ingested.site_kpi, span)
     rollup = fleet_aggregator(fleet, own, assignment, span)
     return Evaluation(
@@ -124,12 +128,13 @@ def ingest(
     fleet: Fleet,
     read: ReadTelemetry,
     assignment: pd.DataFrame,
+    trained: pd.DataFrame,
     span: Span,
     *,
     threads: Executor | None = None,
 ) -> Ingested:
     """Run `site_ingest` over a span, one block at a time."""
-    parts = list(ingest_blocks(fleet, read, assignment, span, threads=threads))
+    parts = list(ingest_blocks(fleet, read, assignment, trained, span, threads=threads))
     return Ingested(
         frames.concat(SITE_KPI, [p.site_kpi for p in parts]),
         frames.concat(QUARANTINE, [p.quarantine for p in parts]),
@@ -141,14 +146,15 @@ def ingest_blocks(
     fleet: Fleet,
     read: ReadTelemetry,
     assignment: pd.DataFrame,
+    trained: pd.DataFrame,
     span: Span,
     *,
     threads: Executor | None = None,
 ) -> Iterator[Ingested]:
     """Yield what `site_ingest` makes of each block of a span, holding one block of telemetry at a time."""
     for block in span.steps(block_length(fleet)):
-        telemetry = read(block.widen(before=carry_lookback(fleet, block.start, block.end)))
-        yield site_ingest(fleet, telemetry, assignment, block, threads=threads)
+        telemetry = read(block.widen(before=ingest_lookback(fleet, block.start, block.end)))
+        yield site_ingest(fleet, telemetry, assignment, trained, block, threads=threads)
 
 
 def block_length(fleet: Fleet) -> int:
@@ -258,6 +264,20 @@ def _last_stamp(config: FleetConfig, raw: pa.Table) -> int:
         source="telemetry",
     )
     return int(stamps.us[stamps.is_usable].max(initial=0))
+
+
+def _episodes(
+    config: FleetConfig, storms: Sequence[tuple[pd.Timestamp | str, pd.Timestamp | str]]
+) -> list[StormEpisode]:
+    spans = [
+        Span(_instant("storms", first), _instant("storms", last)).to_whole(
+            config.interval_s * SECOND
+        )
+        for first, last in storms
+    ]
+    episodes = [StormEpisode.of(span.start, span.end) for span in spans if not span.is_empty]
+    refuse_overlaps(config.name, episodes)
+    return episodes
 
 
 def _instant(name: str, given: pd.Timestamp | str) -> int:

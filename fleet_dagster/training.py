@@ -101,5 +101,8 @@ def _reduce(then: Fleet, telemetry: pd.DataFrame, cutoff: int, hour: Span) -> Re
     first_unused = int(received[~is_used].min(initial=node.LAST_RECEIPT))
     if not is_used.any():
         return ReducedHour(None, last_used, first_unused)
-    rows = site_ingest(then, telemetry[is_used], region_mapper(then, hour), hour).site_kpi
+    untrained = frames.empty_frame(BASELINE)
+    rows = site_ingest(
+        then, telemetry[is_used], region_mapper(then, hour), untrained, hour
+    ).site_kpi
     return ReducedHour(node.sample_hour(then, rows, hour), last_used, first_unused)

@@ -8,10 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import HOUR, MINUTE, SECOND
-from fleet_dagster.frames.columns import telemetry_frame
+from fleet_dagster.frames.columns import empty_frame, telemetry_frame
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.tables import BASELINE
 
 MIDNIGHT = 1_767_571_200_000_000
 """2026-01-05T00:00Z, a Monday."""
@@ -30,6 +31,8 @@ KPIS: tuple[dict[str, Any], ...] = (
         "domain": "thermal",
     },
 )
+UNTRAINED = empty_frame(BASELINE)
+"""No baseline at all."""
 SITES = ("S-01", "S-02", "S-03", "S-04", "S-05", "S-06", "S-07", "S-08", "S-09", "S-10")
 
 

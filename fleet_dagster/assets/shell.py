@@ -10,12 +10,14 @@ from fleet_dagster import checks
 from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key, asset_spec
 from fleet_dagster.core.windows import SECOND, Span
-from fleet_dagster.metadata import Figures, partition_figures
+from fleet_dagster.metadata import Figures, partition_figures, storm_state
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import INGEST_STATS, Table
+from fleet_dagster.model.storms import StormEpisode
+from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, Table
 from fleet_dagster.partitions import Partitions, closed_span, partitions_per_run, span_of
 from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.resources import RESOURCE_KEY
+from fleet_dagster.run_requests import STORM_CONFIG
 from fleet_dagster.storage.store import Store
 
 RECOMPUTE_TAG = "fleet/recompute"
@@ -31,6 +33,7 @@ def node_assets(
     description: str,
     tables: Mapping[Table, Sequence[str]],
     refresh: Node,
+    config_schema: Mapping[str, dg.Field] | None = None,
 ) -> dg.AssetsDefinition:
     """Build the shell of a node: one asset for each table it yields, with what that table depends on.
 
@@ -50,10 +53,12 @@ def node_assets(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run(config)),
         required_resource_keys={RESOURCE_KEY},
+        config_schema=dict(config_schema or {}),
         op_tags={"fleet": config.name, "node": name},
     )
     def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         step = _Step.of(context, config, partitions)
+        step.refuse_unknown_storm()
         began = time.perf_counter()
         outcomes = refresh(step.refresh(), step.whole)
         duration_s = time.perf_counter() - began
@@ -100,6 +105,18 @@ class _Step:
             progress=self._log_progress,
         )
 
+    def refuse_unknown_storm(self) -> None:
+        """Refuse a run configured for a storm that is not recorded: its rows would not be those it was asked for."""
+        wanted = (self.context.op_execution_context.op_config or {}).get(STORM_CONFIG)
+        recorded = [r.episode.episode_id for r in self.store.storms.recorded(self.config.name)]
+        if wanted and wanted not in recorded:
+            known = ", ".join(recorded[-3:]) or "none"
+            raise dg.Failure(
+                f"fleet {self.config.name}: this run is configured for {wanted!r}, which is not a recorded storm episode "
+                f"(newest: {known}). Launch it without, or record the storm: fleet storm start {self.config.name}",
+                allow_retries=False,
+            )
+
     def report(self, outcome: Outcome, duration_s: float) -> "dg.MaterializeResult[None]":
         """Tell Dagster what one table holds now, partition by partition, and how its checks went."""
         key = asset_key(self.config, outcome.table.name)
@@ -109,6 +126,7 @@ class _Step:
         )
         of_the_run = {
             "node_duration_s": duration_s,
+            **(storm_state(self._storm) if outcome.table is FLEET_KPI else {}),
             "table_uri": dg.MetadataValue.path(self.store.lake.uri(outcome.table)),
         }
         for partition, own in figures.items():
@@ -129,6 +147,10 @@ class _Step:
                 in self.context.selected_asset_check_keys
             ],
         )
+
+    @property
+    def _storm(self) -> StormEpisode | None:
+        return self.store.storms.open(self.config.name)
 
     def _windows_done(self, outcome: Outcome, partition: str) -> Figures:
         span = self.spans[partition]

@@ -7,6 +7,7 @@ from fleet_dagster.model import tables
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.partitions import Partitions
 from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.run_requests import STORM_CONFIG
 
 
 def site_ingest(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinition:
@@ -17,9 +18,17 @@ def site_ingest(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinit
         name="site_ingest",
         description="validates, deduplicates and reduces landed snapshots",
         tables={
-            tables.SITE_KPI: ["site_telemetry", "site_assignment"],
+            tables.SITE_KPI: ["site_telemetry", "site_assignment", "baseline"],
             tables.QUARANTINE: ["site_telemetry"],
             tables.INGEST_STATS: ["site_telemetry"],
         },
         refresh=Refresh.site_ingest,
+        config_schema={
+            STORM_CONFIG: dg.Field(
+                str,
+                default_value="",
+                description="Storm episode that the run was requested for; it must be recorded. Windows always follow the "
+                "recorded episodes, whatever stands here.",
+            )
+        },
     )

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Compute a fleet's windows through Dagster, and wait."),
     "up": ("up:up", "Start the dashboard and the pipeline, with a demo fleet if there is none."),
     "status": ("status:status", "Show how healthy a fleet is, and how fresh that is."),
+    "storm": ("storm:storm", "Show, begin, end or find storms, in which KPIs are sampled."),
     "export": ("export:export", "Write a table's rows to a CSV or Parquet file."),
     "doctor": ("doctor:doctor", "Check the installation, and say what to do."),
 }

@@ -1,4 +1,4 @@
-"""From snapshots to one reduced value per site and window: dedup, means, carrying and staleness (SPEC section 5)."""
+"""From snapshots to one reduced value per site and window: means, carrying and staleness (SPEC section 5)."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from fleet_dagster.core.dedup import duplicates
+from fleet_dagster.core.snapshots import Grid, Snapshots
+
 QUANTUM = 2.0**20
 """Readings are quantised to 2**-20 of a KPI's range, so that sums are exact in any order."""
 MAX_MAGNITUDE = 4096.0
@@ -18,60 +21,10 @@ NEVER = np.iinfo(np.int64).min // 2
 _BLOCK = 1 << 18
 """Snapshots added up at a time: few enough to stay in the processor's cache, enough to keep threads out of each other's way."""
 _STATUS_BITS, _STATUS_MASK, _OFFLINE = 8, 255, 3
-_BUCKET_BITS, _GOLDEN = 22, np.uint64(0x9E3779B97F4A7C15)
 
 
 _Value = TypeVar("_Value", bound=np.generic)
 _Number = TypeVar("_Number", np.int64, np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshots:
-    """Usable snapshots as columns of equal length, in any order.
-
-    `site` is the position on the site axis, `readings` one float32 column per KPI in physical units (NaN = absent).
-    `sequence` is -1 where the source gave none, `batch` the rank of the landing batch's id.
-    """
-
-    site: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    readings: Sequence[NDArray[np.float32]]
-    status: NDArray[np.int8]
-    uptime_pct: NDArray[np.float32]
-    fault_count: NDArray[np.int32]
-    is_good: NDArray[np.bool_]
-    sequence: NDArray[np.int64]
-    received_at: NDArray[np.int64]
-    batch: NDArray[np.int64]
-    row_no: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A block: sites registered that day x consecutive windows. Arrays over it have shape (n_sites, n_windows)."""
-
-    n_sites: int
-    start: int
-    n_windows: int
-    interval: int
-
-    @property
-    def window_ends(self) -> NDArray[np.int64]:
-        """The windows' ends, shape (n_windows,) [us]."""
-        return self.start + self.interval * np.arange(1, self.n_windows + 1, dtype=np.int64)
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-        return self.n_sites * self.n_windows
-
-    def shaped(self, values: NDArray[_Value]) -> NDArray[_Value]:
-        """Return values of all cells as an array over the grid."""
-        return values.reshape(self.n_sites, self.n_windows)
-
-    def cells(self, site: NDArray[np.int64], timestamp: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the flat cell of each snapshot, shape (n,)."""
-        return site * self.n_windows + (timestamp - self.start) // self.interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,59 +42,6 @@ class Reduced:
     is_stale: NDArray[np.bool_]
 
 
-def duplicates(snapshots: Snapshots) -> NDArray[np.int64]:
-    """Find the snapshots that another one of the same site and timestamp replaces.
-
-    Parameters
-    ----------
-    snapshots : Snapshots
-        Usable snapshots.
-
-    Returns
-    -------
-    ndarray, shape (n_duplicates,)
-        Positions of the duplicates, ascending.
-
-    Notes
-    -----
-    The highest sequence number wins, else the last by (received_at, batch, row_no).
-    """
-    if snapshots.site.size == 0:
-        return np.empty(0, dtype=np.int64)
-    width = int(snapshots.timestamp.max() - snapshots.timestamp.min()) + 1
-    key = snapshots.site * width
-    key += snapshots.timestamp
-    if (key[1:] > key[:-1]).all():
-        return np.empty(0, dtype=np.int64)
-    ordered = np.sort(key)
-    rows = _holders(key, ordered[1:][ordered[1:] == ordered[:-1]])
-    columns = (
-        snapshots.row_no,
-        snapshots.batch,
-        snapshots.received_at,
-        snapshots.sequence,
-        key,
-    )
-    ranked = rows[np.lexsort([column[rows] for column in columns])]
-    return np.sort(ranked[:-1][key[ranked[1:]] == key[ranked[:-1]]])
-
-
-def _holders(key: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions of the wanted keys, and of the few others that fall into the same buckets."""
-    if wanted.size == 0:
-        return np.empty(0, dtype=np.int64)
-    is_wanted = np.zeros(1 << _BUCKET_BITS, dtype=np.bool_)
-    is_wanted[_bucket(wanted)] = True
-    return np.flatnonzero(is_wanted[_bucket(key)])
-
-
-def _bucket(key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spread keys over buckets by the multiplicative method (Knuth, volume 3, section 6.4)."""
-    spread = key.view(np.uint64) * _GOLDEN
-    spread >>= np.uint64(64 - _BUCKET_BITS)
-    return spread.view(np.int64)
-
-
 def reduce_block(
     snapshots: Snapshots,
     grid: Grid,
@@ -149,6 +49,7 @@ def reduce_block(
     ranges: Sequence[tuple[float, float]],
     staleness: NDArray[np.int64],
     dropped: NDArray[np.int64] | None = None,
+    is_read: NDArray[np.bool_] | None = None,
     threads: Executor | None = None,
 ) -> Reduced:
     """Reduce a block's snapshots to one value per site and window.
@@ -165,6 +66,8 @@ def reduce_block(
         Age of the last snapshot at window end above which a site is stale. [us]
     dropped : ndarray, shape (n_duplicates,), optional
         What `duplicates` found, where the caller has asked for it.
+    is_read : ndarray, shape (n_sites, n_windows), optional
+        Whose KPIs are looked at; elsewhere they are absent. All by default.
     threads : Executor, optional
         Reduces KPI columns side by side; the result does not depend on it.
 
@@ -175,22 +78,23 @@ def reduce_block(
         carries its last reduced values; a stale one is offline and has none. Rows in the first windows of the grid are
         right only if the grid starts as early as its lookback asks.
     """
-    table = _Cells.of(snapshots, grid, duplicates(snapshots) if dropped is None else dropped)
+    if dropped is None:
+        dropped = duplicates(snapshots)
+    table = _Cells.of(snapshots, grid, dropped, is_read)
     ends = table.most(_stamped_status(snapshots, grid), NEVER)
     last_seen = np.maximum.accumulate(
         np.where(ends == NEVER, NEVER, grid.start + (ends >> _STATUS_BITS)), axis=1
     )
     n_snapshots = grid.shaped(table.counts)
-    n_good = table.good.counts
     columns = map if threads is None else threads.map
     values = Reduced(
-        kpis=list(columns(table.good.mean, snapshots.readings, *zip(*ranges, strict=True))),
+        kpis=list(columns(table.kpi_mean, snapshots.readings, *zip(*ranges, strict=True))),
         status=np.where(n_snapshots > 0, ends & _STATUS_MASK, _OFFLINE).astype(np.int8),
         uptime_pct=table.mean(snapshots.uptime_pct, 0.0, 1.0),
         fault_count=np.where(n_snapshots > 0, table.most(snapshots.fault_count, 0), np.nan),
         n_snapshots=n_snapshots,
         n_duplicates=grid.shaped(table.n_duplicates),
-        good_pct=grid.shaped(_ratio(100 * n_good, table.counts).astype(np.float32)),
+        good_pct=grid.shaped(_ratio(100 * table.n_good, table.counts).astype(np.float32)),
         last_seen=last_seen,
         is_stale=(last_seen == NEVER) | (grid.window_ends - last_seen > staleness),
     )
@@ -273,22 +177,36 @@ class _Cells:
     grid: Grid
     cells: NDArray[np.int32]
     n_duplicates: NDArray[np.int64]
+    n_good: NDArray[np.int64]
     sums: _Sums
-    good: _Sums
+    rows_read: NDArray[np.int64] | None
+    """Positions of the snapshots whose KPIs count; None for all."""
+    read: _Sums
 
     @classmethod
-    def of(cls, snapshots: Snapshots, grid: Grid, dropped: NDArray[np.int64]) -> "_Cells":
+    def of(
+        cls,
+        snapshots: Snapshots,
+        grid: Grid,
+        dropped: NDArray[np.int64],
+        is_read: NDArray[np.bool_] | None,
+    ) -> "_Cells":
         """Place snapshots on a grid."""
         cells = grid.cells(snapshots.site, snapshots.timestamp).astype(np.int32)
         n_duplicates = np.bincount(cells[dropped], minlength=grid.n_cells)
         cells[dropped] = grid.n_cells
         sums = _Sums.of(grid, cells)
-        good = (
-            sums
-            if snapshots.is_good.all()
-            else _Sums.of(grid, np.where(snapshots.is_good, cells, np.int32(grid.n_cells)))
-        )
-        return cls(grid, cells, n_duplicates, sums, good)
+        good = cells if snapshots.is_good.all() else cells[snapshots.is_good]
+        n_good = np.bincount(good, minlength=grid.n_cells + 1)[: grid.n_cells]
+        rows = None
+        if good is not cells or is_read is not None:
+            rows = np.flatnonzero(_counts(snapshots.is_good, cells, is_read))
+        read = sums if rows is None else _Sums.of(grid, cells[rows])
+        return cls(grid, cells, n_duplicates, n_good, sums, rows, read)
+
+    def kpi_mean(self, column: NDArray[np.float32], lo: float, hi: float) -> NDArray[np.float32]:
+        """Average a KPI over the snapshots of each cell that count."""
+        return self.read.mean(column if self.rows_read is None else column[self.rows_read], lo, hi)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -302,6 +220,15 @@ class _Cells:
         out = np.full(self.grid.n_cells + 1, empty, dtype=column.dtype)
         np.maximum.at(out, self.cells, column)
         return self.grid.shaped(out[: self.grid.n_cells])
+
+
+def _counts(
+    is_good: NDArray[np.bool_], cells: NDArray[np.int32], is_read: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Tell which snapshots' KPIs count."""
+    if is_read is None:
+        return is_good
+    return np.asarray(is_good & np.append(is_read.ravel(), False)[cells])
 
 
 def _ratio(top: NDArray[_Number], bottom: NDArray[_Number]) -> NDArray[np.float64]:

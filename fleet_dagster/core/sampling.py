@@ -3,6 +3,7 @@
 import hashlib
 
 from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to
+from fleet_dagster.model.lookbacks import TRAINING_DAYS
 
 HOURS_OF_DAY = 24
 HOURS_PER_HOUR_OF_DAY = 4
@@ -80,7 +81,7 @@ def training_day_in_force(start: int, instant: int) -> int | None:
 
 def training_span(training_day: int) -> Span:
     """Return the days a training day's baseline learns from: 28 days that end a day before it [us]."""
-    return Span(training_day - 29 * DAY, training_day - DAY)
+    return Span(training_day - TRAINING_DAYS * DAY, training_day - DAY)
 
 
 def is_monday(day: int) -> bool:

@@ -9,16 +9,23 @@ from numpy.typing import NDArray
 from fleet_dagster.core.health import HealthParts, combine_parts, goodness_of_kpi, weighted_goodness
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames.columns import Scatter
+from fleet_dagster.frames.window_inputs import is_read
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.tables import KPI_NAMES, OFFLINE
 
 
 @dataclass(frozen=True, slots=True)
 class SiteGrids:
-    """Arrays of shape (n_sites, n_windows) over the site axis; stale and missing sites have NaN health."""
+    """Arrays of shape (n_sites, n_windows) over the site axis; stale and missing sites have NaN health, uptime and faults.
+
+    In a storm, so has the health of sites that are not read.
+    """
 
     span: Span
     health: HealthParts
+    uptime: NDArray[np.float64]
+    faults: NDArray[np.float64]
+    is_fresh: NDArray[np.bool_]
     status: NDArray[np.int8]
     published: NDArray[np.bool_]
     kpis: list[NDArray[np.float64]]
@@ -41,15 +48,15 @@ def site_grids(fleet: Fleet, site_kpi: pd.DataFrame, span: Span) -> SiteGrids:
         scatter.grid(site_kpi[name], np.nan) for name in ("uptime_pct", "fault_count")
     )
     is_fresh = scatter.grid(site_kpi["last_seen"].notna(), False, np.bool_)
+    uptime, faults = (np.where(is_fresh, known, np.nan) for known in (uptime, faults))
+    read = is_read(fleet, span)
+    seen = (uptime, faults) if read.all() else (np.where(read, k, np.nan) for k in (uptime, faults))
     return SiteGrids(
         span=span,
-        health=_health(
-            fleet,
-            span,
-            kpis,
-            np.where(is_fresh, uptime, np.nan),
-            np.where(is_fresh, faults, np.nan),
-        ),
+        health=_health(fleet, span, kpis, *seen),
+        uptime=uptime,
+        faults=faults,
+        is_fresh=is_fresh,
         status=scatter.grid(site_kpi["status"], OFFLINE, np.int8),
         published=scatter.grid(site_kpi["published"], False, np.bool_),
         kpis=kpis,

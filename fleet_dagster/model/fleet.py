@@ -192,7 +192,12 @@ class Fleet:
         edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
         for at, stop in itertools.pairwise(edges):
             if at < stop:
-                yield ModeRun(at, stop, len(self.sites_at(at)), self.storm_at(at))
+                n_sites = bisect.bisect_right(self._registrations, at)
+                yield ModeRun(at, stop, n_sites, self.storm_at(at))
+
+    @cached_property
+    def _registrations(self) -> list[int]:
+        return sorted(site.active_from for site in self.sites)
 
     def storm_at(self, instant: int) -> StormEpisode | None:
         """Return the episode in force in the window that starts at an instant, if any [us]."""

@@ -3,12 +3,17 @@
 A row of a window depends on telemetry no older than these say; ranges are widened by them before anything is computed.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 from fleet_dagster.model.fleet import Fleet
 
 PERSISTENCE_WINDOWS = 5
 """Windows that `is_persistent_outlier` looks at, the current one included."""
 PERSISTENCE_MINIMUM = 3
 """Outlier windows among them that make an outlier persistent."""
+TRAINING_DAYS = 29
+"""A baseline learns from days that begin no earlier than this before its training day."""
 
 
 def carry_lookback(fleet: Fleet, start: int, end: int) -> int:
@@ -39,6 +44,38 @@ def carry_lookback(fleet: Fleet, start: int, end: int) -> int:
     return windows * fleet.interval
 
 
+def ingest_lookback(fleet: Fleet, start: int, end: int) -> int:
+    """Return how far before [start, end) site rows read: the window before, and what that one may carry [us]."""
+    return fleet.interval + carry_lookback(fleet, start - fleet.interval, end)
+
+
 def persistence_lookback(fleet: Fleet) -> int:
     """Return how far before a window its persistent outlier flag reads: whole windows [us]."""
     return (PERSISTENCE_WINDOWS - 1) * fleet.interval
+
+
+@dataclass(frozen=True, slots=True)
+class Lookback:
+    """One statistic with memory: what it is, and how far before a span it reads [us]."""
+
+    statistic: str
+    reads: str
+    before: Callable[[Fleet, int, int], int]
+
+
+LOOKBACKS: Mapping[str, Lookback] = {
+    "carried_values": Lookback(
+        "last values of a fresh but silent site", "site_telemetry", carry_lookback
+    ),
+    "newly_changed": Lookback(
+        "status of the window before, which may itself be carried",
+        "site_telemetry",
+        ingest_lookback,
+    ),
+    "persistent_outlier": Lookback(
+        "outlier in 3 of the last 5 windows",
+        "site_kpi",
+        lambda fleet, _s, _e: persistence_lookback(fleet),
+    ),
+}
+"""Every lookback in windows. Baselines learn from whole days: see `TRAINING_DAYS`."""

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fleet_dagster.model.errors import StormError
+
 FOREVER = 2**62
 """Stands for the end of an episode that goes on [us]."""
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -60,3 +62,30 @@ def overlapping(episodes: Sequence[StormEpisode]) -> tuple[StormEpisode, StormEp
     ordered = sorted(episodes, key=lambda e: (e.start, e.end))
     pairs = itertools.pairwise(ordered)
     return next(((a, b) for a, b in pairs if b.start < a.end), None)
+
+
+def refuse_overlaps(fleet: str, episodes: Sequence[StormEpisode]) -> None:
+    """Refuse episodes of which two share a window.
+
+    Parameters
+    ----------
+    fleet : str
+        Name of the fleet.
+    episodes : sequence of StormEpisode
+        Its episodes, in any order.
+
+    Raises
+    ------
+    StormError
+        Two overlap.
+    """
+    shared = overlapping(episodes)
+    if shared is not None:
+        first, second = shared
+        ends = EPOCH + dt.timedelta(microseconds=min(first.end, second.start))
+        lasts = "is still on" if first.is_open else f"lasts beyond {ends:%Y-%m-%d %H:%M:%S} UTC"
+        raise StormError(
+            fleet,
+            f"{second.episode_id} would overlap {first.episode_id}, which {lasts}",
+            "End that one first, or name a later start",
+        )

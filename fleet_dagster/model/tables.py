@@ -17,6 +17,18 @@ ColumnType = Literal[
 
 ONLINE, DEGRADED, FAULTED, OFFLINE = 0, 1, 2, 3
 STATUS_NAMES = ("online", "degraded", "faulted", "offline")
+INGESTION_MODES = ("full", "downsample_healthy", "deviation_only", "storm")
+DISPOSITIONS = (
+    "full",
+    "downsampled",
+    "deviating",
+    "heartbeat",
+    "sampled",
+    "quiet",
+    "sampled_out",
+    "stale",
+)
+"""Why a site-window is published, or, from `quiet` on, why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ def kpi_columns(prefix: str, meaning: str, *, unit: str = "") -> tuple[Column, .
 
 KPI_NAMES = tuple(f"kpi_{k:02d}" for k in range(N_KPIS))
 READING_NAMES = tuple(f"reading_{k:02d}" for k in range(N_KPIS))
+CENTRE_NAMES = tuple(f"centre_{k:02d}" for k in range(N_KPIS))
+SCALE_NAMES = tuple(f"scale_{k:02d}" for k in range(N_KPIS))
 
 _WINDOW = (
     Column("fleet", "string", "Fleet the row belongs to"),
@@ -77,7 +91,6 @@ _WINDOW = (
     Column("window_start", "timestamp", "First instant of the window, UTC"),
     Column("window_end", "timestamp", "First instant after the window, UTC"),
 )
-_MODES = ("full", "downsample_healthy", "deviation_only", "storm")
 _BANDS = ("healthy", "degraded", "critical")
 
 
@@ -220,16 +233,7 @@ SITE_KPI = Table(
             "disposition",
             "string",
             "Why the row is published, or why not",
-            values=(
-                "full",
-                "downsampled",
-                "deviating",
-                "heartbeat",
-                "sampled",
-                "quiet",
-                "sampled_out",
-                "stale",
-            ),
+            values=DISPOSITIONS,
         ),
         Column("published", "bool", "Ranked, sent to AI slots and streamed"),
     ),
@@ -284,7 +288,7 @@ _COVERAGE = _share("coverage", "Share of the registered weight that reports")
 _STDERR = Column(
     "health_stderr",
     "float64",
-    "Standard error of the health; 0 where all sites are read",
+    "Standard error of the health: +- 1.96 of it is a 95 % interval; 0 where all sites are read, null where too few are",
     "1",
     nullable=True,
     lo=0,
@@ -337,7 +341,7 @@ FLEET_KPI = Table(
         _share("health_max", "Highest site health; null when no site is fresh", nullable=True),
         _STDERR,
         _count("anomaly_count", "Sites in alarm; null while nothing scores", nullable=True),
-        Column("ingestion_mode", "string", "How the window was ingested", values=_MODES),
+        Column("ingestion_mode", "string", "How the window was ingested", values=INGESTION_MODES),
         _COVERAGE,
         _share("sampled_fraction", "Share of sites whose KPIs were read"),
     ),

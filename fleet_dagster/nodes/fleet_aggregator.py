@@ -7,16 +7,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.core.exact import power_of_two_above
-from fleet_dagster.core.rollup import GroupSums, counts_by_group, group_sums, lowest
+from fleet_dagster.core.rollup import counts_by_group, lowest
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.assignment import AssignedRun, assigned_runs
+from fleet_dagster.frames.group_means import GroupMeans, Means, group_means
 from fleet_dagster.frames.site_grids import SiteGrids, site_grids
+from fleet_dagster.frames.window_inputs import modes_of
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.tables import FLEET_KPI, N_KPIS, REGION_KPI, STATUS_NAMES
+from fleet_dagster.model.tables import (
+    FLEET_KPI,
+    INGESTION_MODES,
+    N_KPIS,
+    REGION_KPI,
+    STATUS_NAMES,
+)
 
-N_PARTS = 3
 Columns = dict[str, Any]  # Any: arrays, categoricals and series alike
 
 
@@ -31,82 +37,62 @@ class Rollup:
 def fleet_aggregator(
     fleet: Fleet, site_kpi: pd.DataFrame, assignment: pd.DataFrame, span: Span
 ) -> Rollup:
-    """Roll the site rows of `span` up to regions and to the fleet."""
+    """Roll the site rows of `span` up to regions and to the fleet: exactly, and in storms from the panel's KPIs."""
     grids = site_grids(fleet, site_kpi, span)
     fleets, regions = [], []
     for run in assigned_runs(fleet, assignment, span):
-        sums = _sums(fleet, grids, run)
-        fleets.append(_fleet_rows(fleet, grids, run, sums))
-        regions.append(_region_rows(fleet, grids, run, sums))
+        for part, means in group_means(fleet, grids, run):
+            fleets.append(_fleet_rows(fleet, grids, part, means))
+            regions.append(_region_rows(fleet, grids, part, means))
     return Rollup(frames.concat(FLEET_KPI, fleets), frames.concat(REGION_KPI, regions))
 
 
-def _scale(run: AssignedRun) -> float:
-    """Return what brings the weights of a run into [0, 1] without losing a bit."""
-    return power_of_two_above(float(run.weight.max(initial=0.0)))
-
-
-def _registered(run: AssignedRun) -> GroupSums:
-    """Return the sums over registered sites, fresh or not: their weights are what coverage is a share of."""
-    ones = np.ones((run.weight.size, 1))
-    return group_sums([ones], run.weight / _scale(run), run.region, len(run.regions))
-
-
-def _sums(fleet: Fleet, grids: SiteGrids, run: AssignedRun) -> GroupSums:
+def _fleet_rows(
+    fleet: Fleet, grids: SiteGrids, run: AssignedRun, means: GroupMeans
+) -> pd.DataFrame:
     part = grids.window_slice(run.span, fleet.interval)
-    health = grids.health
-    values = [
-        health.kpi[:, part],
-        health.uptime[:, part],
-        health.fault[:, part],
-        *(k[:, part] for k in grids.kpis),
-    ]
-    return group_sums(values, run.weight / _scale(run), run.region, len(run.regions))
-
-
-def _fleet_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSums) -> pd.DataFrame:
-    part = grids.window_slice(run.span, fleet.interval)
-    whole = sums.whole()
     everyone = np.where(run.is_active, 0, -1)
     scores = np.where(run.is_active[:, None], grids.health.score[:, part], np.nan)
-    registered = float(_registered(run).whole().weights()[0][0, 0])
     n = scores.shape[1]
+    own = means.of_fleet
     columns: Columns = {
         **_windows(fleet, run.span, 1),
         "total_sites": np.full(n, run.is_active.sum(), dtype=np.int32),
         **_status_counts(grids.status[:, part], everyone, 1),
         "unmapped_count": np.full(n, (run.is_active & ~run.is_mapped).sum(), dtype=np.int32),
-        **_mean_columns(whole, "fleet_health"),
+        **_mean_columns(own, "fleet_health"),
         "health_min": _extreme(np.fmin, scores),
         "health_max": _extreme(np.fmax, scores),
-        "health_stderr": np.zeros(n),
+        "health_stderr": own.stderr.ravel(),
         "anomaly_count": pd.array([pd.NA] * n, dtype="Int32"),
-        "ingestion_mode": frames.names(np.zeros(n, dtype=np.int64), ["full"]),
-        "coverage": _coverage(whole.weights()[0].ravel(), np.full(n, registered)),
-        "sampled_fraction": np.ones(n),
+        "ingestion_mode": frames.names(modes_of(fleet, run.span).astype(np.int64), INGESTION_MODES),
+        "coverage": _coverage(own.weight.ravel(), np.repeat(own.registered, n)),
+        "sampled_fraction": np.repeat(own.sampled_fraction, n),
     }
     return frames.frame_of(FLEET_KPI, columns)
 
 
-def _region_rows(fleet: Fleet, grids: SiteGrids, run: AssignedRun, sums: GroupSums) -> pd.DataFrame:
+def _region_rows(
+    fleet: Fleet, grids: SiteGrids, run: AssignedRun, means: GroupMeans
+) -> pd.DataFrame:
     part = grids.window_slice(run.span, fleet.interval)
     n_regions, n = len(run.regions), (run.span.end - run.span.start) // fleet.interval
     n_sites = np.bincount(run.region[run.is_active], minlength=n_regions)
-    registered, scale = _registered(run).weights()[0].ravel(), _scale(run)
     health_min, worst = lowest(grids.health.score[:, part], run.region, n_regions)
+    own = means.of_regions
     columns: Columns = {
         **_windows(fleet, run.span, n_regions),
         "region_id": frames.names(np.tile(np.arange(n_regions), n), run.regions),
         "n_sites": np.tile(n_sites, n).astype(np.int32),
         **_status_counts(grids.status[:, part], run.region, n_regions),
-        "weight": (sums.weights()[0] * scale).T.ravel(),
-        "registered_weight": np.tile(registered * scale, n),
-        **_mean_columns(sums, ""),
+        "weight": own.weight.T.ravel(),
+        "registered_weight": np.tile(own.registered, n),
+        **_mean_columns(own, ""),
         "health_min": health_min.T.ravel(),
         "worst_site_id": frames.names(worst.T.ravel(), [s.site_id for s in fleet.sites]),
         "anomaly_count": pd.array([pd.NA] * (n * n_regions), dtype="Int32"),
-        "sampled_fraction": np.ones(n * n_regions),
-        "health_stderr": np.zeros(n * n_regions),
+        "sampled_fraction": np.tile(own.sampled_fraction, n),
+        "health_stderr": own.stderr.T.ravel(),
     }
     rows = frames.frame_of(REGION_KPI, columns)
     return rows[rows["n_sites"] > 0].reset_index(drop=True)
@@ -129,19 +115,21 @@ def _status_counts(status: NDArray[np.int8], groups: NDArray[np.int64], n_groups
     }
 
 
-def _mean_columns(sums: GroupSums, health_name: str) -> Columns:
+def _mean_columns(means: Means, health_name: str) -> Columns:
     """Return the parts, their sum where it is asked for, and the KPI means, windows first."""
-    means = [m.T.ravel() for m in sums.means()]
-    kpi, uptime, fault = (np.nan_to_num(m) for m in means[:N_PARTS])
+    kpi, uptime, fault = (part.T.ravel() for part in means.parts)
     absent = np.full(kpi.size, np.nan)
-    kpi_means = [*means[N_PARTS:], *[absent] * (N_KPIS - len(means) + N_PARTS)]
+    kpis = [mean.T.ravel() for mean in means.kpis]
     health = {health_name: np.clip(kpi + uptime + fault, 0.0, 1.0)} if health_name else {}
     return {
         **health,
         "kpi_part": kpi,
         "uptime_part": uptime,
         "fault_part": fault,
-        **{f"mean_kpi_{k:02d}": mean.astype(np.float32) for k, mean in enumerate(kpi_means)},
+        **{
+            f"mean_kpi_{k:02d}": (kpis[k] if k < len(kpis) else absent).astype(np.float32)
+            for k in range(N_KPIS)
+        },
     }
 
 

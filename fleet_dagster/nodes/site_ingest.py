@@ -1,23 +1,33 @@
 """`site_ingest`: landed snapshots to one row per site and window, with every snapshot accounted for."""
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fleet_dagster.core.reduction import NEVER, Grid, Reduced, Snapshots, duplicates, reduce_block
+from fleet_dagster.core import publication
+from fleet_dagster.core.dedup import duplicates
+from fleet_dagster.core.reduction import NEVER, Reduced, reduce_block
+from fleet_dagster.core.snapshots import Grid, Snapshots
 from fleet_dagster.core.windows import Span, floor_to
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.assignment import assigned_runs
-from fleet_dagster.model.errors import FrameError
+from fleet_dagster.frames.snapshots import usable_snapshots
+from fleet_dagster.frames.window_inputs import is_read, modes_of, per_window, site_baselines
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import carry_lookback
-from fleet_dagster.model.tables import INGEST_STATS, KPI_NAMES, QUARANTINE, READING_NAMES, SITE_KPI
+from fleet_dagster.model.lookbacks import ingest_lookback
+from fleet_dagster.model.tables import (
+    DISPOSITIONS,
+    INGEST_STATS,
+    KPI_NAMES,
+    ONLINE,
+    QUARANTINE,
+    SITE_KPI,
+)
 
-DISPOSITIONS = ("full", "stale")
 _Value = TypeVar("_Value", bound=np.generic)
 
 
@@ -34,99 +44,130 @@ def site_ingest(
     fleet: Fleet,
     telemetry: pd.DataFrame,
     assignment: pd.DataFrame,
+    baseline: pd.DataFrame,
     span: Span,
     *,
     threads: Executor | None = None,
 ) -> Ingested:
-    """Reduce the snapshots of `span` to site rows.
+    """Reduce the snapshots of `span` to site rows, and decide which of them are published.
 
-    `telemetry` holds landed snapshots from `carry_lookback` before the span on; those outside the windows asked for only
-    fill sites that are fresh but silent.
+    `telemetry` holds landed snapshots from `ingest_lookback` before the span on; those outside the windows asked for only
+    fill sites that are fresh but silent, and tell whose status changed. `baseline` holds the rows of every training day in
+    force; only large fleets look at it.
     """
-    lookback = carry_lookback(fleet, span.start, span.end)
-    block = span.widen(before=lookback)
+    block = span.widen(before=ingest_lookback(fleet, span.start, span.end))
+    first = (span.start - block.start) // fleet.interval
     stamp = frames.microseconds(telemetry["timestamp"])
-    inside = (stamp >= block.start) & (stamp < block.end)
-    usable = inside & telemetry["problem"].isna().to_numpy()
+    usable = usable_snapshots(fleet, telemetry, stamp, block)
     grid = Grid(
         len(fleet.sites), block.start, (block.end - block.start) // fleet.interval, fleet.interval
     )
-    snapshots = _snapshots(fleet, telemetry, stamp, usable)
-    ranges = [(kpi.lo, kpi.hi) for kpi in fleet.config.kpis]
-    staleness = _per_window(fleet, block, "staleness_threshold_s").astype(np.int64) * 1_000_000
-    dropped = duplicates(snapshots)
+    dropped = duplicates(usable.snapshots)
+    is_own = is_read(fleet, block)
     reduced = reduce_block(
-        snapshots, grid, ranges=ranges, staleness=staleness, dropped=dropped, threads=threads
+        usable.snapshots,
+        grid,
+        ranges=[(kpi.lo, kpi.hi) for kpi in fleet.config.kpis],
+        staleness=per_window(fleet, block, "staleness_threshold_s").astype(np.int64) * 1_000_000,
+        dropped=dropped,
+        is_read=None if is_own.all() else _needed(is_own, first - 1),
+        threads=threads,
     )
-    own = (span.start - block.start) // fleet.interval
+    seen = _Seen.of(reduced, is_own, first)
+    shed = _shed(usable.snapshots, grid, is_own)
     return Ingested(
-        _site_rows(fleet, reduced, assignment, span, skip=own),
+        _site_rows(fleet, seen, assignment, span, _dispositions(fleet, seen, baseline, span)),
         _quarantine_rows(fleet, telemetry, stamp, span),
-        _books(fleet, telemetry, stamp, span, _is_duplicate(usable, dropped)),
+        _books(
+            fleet,
+            telemetry,
+            stamp,
+            span,
+            is_duplicate=usable.flags(dropped),
+            is_shed=usable.flags(shed),
+        ),
     )
 
 
-def _per_window(fleet: Fleet, span: Span, setting: str) -> NDArray[np.float64]:
-    """Return a hot setting's value in each window of the span."""
-    return np.concatenate(
-        [
-            np.full(
-                (run.end - run.start) // fleet.interval,
-                getattr(run.version.settings, setting),
-                dtype=np.float64,
-            )
-            for run in fleet.settings_runs(span.start, span.end)
-        ]
-        or [np.empty(0)]
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The windows asked for, cut from their block; KPIs that are not read are absent."""
+
+    reduced: Reduced
+    is_read: NDArray[np.bool_]
+    is_changed: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, reduced: Reduced, is_read: NDArray[np.bool_], first: int) -> "_Seen":
+        """Cut off the lookback; the status of its last window is what the first one asked for is compared with."""
+        own = is_read[:, first:]
+        cut = {f.name: getattr(reduced, f.name) for f in fields(Reduced)}
+        cut = {name: grid[:, first:] for name, grid in cut.items() if name != "kpis"}
+        kpis = [kpi[:, first:] for kpi in reduced.kpis]
+        if not own.all():
+            kpis = [np.where(own, kpi, np.float32(np.nan)) for kpi in kpis]
+        changed = publication.is_changed(reduced.status[:, first - 1 :])
+        return cls(Reduced(kpis=kpis, **cut), own, changed)
+
+
+def _needed(is_own: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Tell which cells' KPIs are read, or may be carried into one that is, at most `reach` windows on."""
+    window, never = np.arange(is_own.shape[1]), is_own.shape[1] + reach + 1
+    following = np.where(is_own, window, never)[:, ::-1]
+    following = np.minimum.accumulate(following, axis=1)[:, ::-1]
+    return np.asarray(following - window <= reach)
+
+
+def _shed(snapshots: Snapshots, grid: Grid, is_own: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the positions of the snapshots whose KPIs are not read."""
+    if is_own.all():
+        return np.empty(0, dtype=np.int64)
+    cells = grid.cells(snapshots.site, snapshots.timestamp)
+    return np.flatnonzero(~is_own.ravel()[cells])
+
+
+def _dispositions(
+    fleet: Fleet, seen: _Seen, baseline: pd.DataFrame, span: Span
+) -> NDArray[np.int8]:
+    modes = modes_of(fleet, span)
+    turns = publication.turns_of(fleet.name, [site.site_id for site in fleet.sites])
+    sight = publication.Sight(
+        is_stale=seen.reduced.is_stale,
+        is_online=seen.reduced.status == ONLINE,
+        is_changed=seen.is_changed,
+        is_deviating=_deviating(fleet, seen, baseline, span, modes),
+        is_panel=seen.is_read,
     )
+    windows = span.starts(fleet.interval) // fleet.interval
+    return publication.dispositions(sight, modes, turns, windows)
 
 
-def _snapshots(
-    fleet: Fleet, telemetry: pd.DataFrame, stamp: NDArray[np.int64], usable: NDArray[np.bool_]
-) -> Snapshots:
-    rows: NDArray[np.int64] | slice = slice(None) if usable.all() else np.flatnonzero(usable)
-    site = frames.codes_of(telemetry["site_id"], fleet.site_numbers)[rows]
-    if (site < 0).any():
-        stranger = telemetry["site_id"].to_numpy()[rows][site < 0][0]
-        raise FrameError(
-            "telemetry",
-            f"site {stranger!r} is not registered",
-            "Land it first, so that it gets its place on the site axis",
+def _deviating(
+    fleet: Fleet,
+    seen: _Seen,
+    baseline: pd.DataFrame,
+    span: Span,
+    modes: NDArray[np.int8],
+) -> NDArray[np.bool_]:
+    found = np.full(seen.is_changed.shape, baseline.empty)
+    if baseline.empty or not (modes == publication.DEVIATION_ONLY).any():
+        return found
+    for run in site_baselines(fleet, baseline, span):
+        first, last = ((t - span.start) // fleet.interval for t in (run.span.start, run.span.end))
+        own = [kpi[:, first:last] for kpi in seen.reduced.kpis]
+        found[:, first:last] = (
+            publication.is_beyond(own, run.centre, run.scale, run.deviation_sigma)
+            | ~np.any([~np.isnan(c) for c in run.centre], axis=0)[:, None]
         )
-
-    def column(name: str, dtype: type[_Value]) -> NDArray[_Value]:
-        values: NDArray[_Value] = telemetry[name].to_numpy(dtype)
-        return values[rows]
-
-    order = _batch_ranks(telemetry["batch_id"])
-    return Snapshots(
-        site=site,
-        timestamp=stamp[rows],
-        readings=[column(READING_NAMES[k], np.float32) for k in range(len(fleet.config.kpis))],
-        status=column("status", np.int8),
-        uptime_pct=column("uptime_pct", np.float32),
-        fault_count=column("fault_count", np.int32),
-        is_good=column("quality", np.int8) == 0,
-        sequence=column("sequence", np.int64),
-        received_at=frames.microseconds(telemetry["received_at"])[rows],
-        batch=order[rows],
-        row_no=column("row_no", np.int64),
-    )
-
-
-def _batch_ranks(batch_id: "pd.Series[str]") -> NDArray[np.int64]:
-    names = frames.vocabulary(batch_id)
-    return frames.codes_of(batch_id, {name: i for i, name in enumerate(names)})
-
-
-def _is_duplicate(usable: NDArray[np.bool_], dropped: NDArray[np.int64]) -> NDArray[np.bool_]:
-    flags = np.zeros(usable.size, dtype=bool)
-    flags[dropped if usable.all() else np.flatnonzero(usable)[dropped]] = True
-    return flags
+    return found
 
 
 def _site_rows(
-    fleet: Fleet, reduced: Reduced, assignment: pd.DataFrame, span: Span, *, skip: int
+    fleet: Fleet,
+    seen: _Seen,
+    assignment: pd.DataFrame,
+    span: Span,
+    dispositions: NDArray[np.int8],
 ) -> pd.DataFrame:
     n_windows = (span.end - span.start) // fleet.interval
     region = np.full((len(fleet.sites), n_windows), -1, dtype=np.int64)
@@ -137,17 +178,17 @@ def _site_rows(
     keep = (region.T >= 0).ravel()
 
     def flat(grid: NDArray[_Value]) -> NDArray[_Value]:
-        values = np.ascontiguousarray(grid[:, skip:].T).ravel()
+        values = np.ascontiguousarray(grid.T).ravel()
         return values if keep.all() else values[keep]
 
+    reduced = seen.reduced
     starts = np.repeat(span.starts(fleet.interval), len(fleet.sites))[keep]
     site = np.tile(np.arange(len(fleet.sites)), n_windows)[keep]
     kpis = [flat(kpi) for kpi in reduced.kpis]
     absent = np.full(starts.size, np.nan, dtype=np.float32)
-    stale, good = flat(reduced.is_stale), flat(reduced.good_pct)
-    min_good = np.repeat(_per_window(fleet, span, "min_good_pct"), len(fleet.sites))[keep]
+    good, disposition = flat(reduced.good_pct), flat(dispositions)
+    min_good = np.repeat(per_window(fleet, span, "min_good_pct"), len(fleet.sites))[keep]
     last_seen = flat(reduced.last_seen)
-    seen = frames.stamps(last_seen).mask(last_seen == NEVER)
     columns = {
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
@@ -162,9 +203,9 @@ def _site_rows(
         "n_duplicates": flat(reduced.n_duplicates).astype(np.int32),
         "good_pct": good,
         "is_low_quality": good < min_good,
-        "last_seen": seen,
-        "disposition": frames.names(stale.astype(np.int64), DISPOSITIONS),
-        "published": ~stale,
+        "last_seen": frames.stamps(last_seen).mask(last_seen == NEVER),
+        "disposition": frames.names(disposition.astype(np.int64), DISPOSITIONS),
+        "published": publication.PUBLISHED[disposition],
     }
     return frames.frame_of(SITE_KPI, columns)
 
@@ -208,7 +249,9 @@ def _books(
     telemetry: pd.DataFrame,
     stamp: NDArray[np.int64],
     span: Span,
+    *,
     is_duplicate: NDArray[np.bool_],
+    is_shed: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Book every landed snapshot of the span under its batch and window."""
     wanted = (stamp >= span.start) & (stamp < span.end)
@@ -223,15 +266,15 @@ def _books(
     landed = np.bincount(place, minlength=some.size)
     starts = span.start + some // max(len(batches), 1) * fleet.interval
     quarantined = count(telemetry["problem"].notna().to_numpy())
-    duplicated = count(is_duplicate)
+    duplicated, shed = count(is_duplicate), count(is_shed & ~is_duplicate)
     columns = {
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
         "batch_id": frames.names(some % max(len(batches), 1), batches),
         "landed": landed,
-        "used": landed - quarantined - duplicated,
+        "used": landed - quarantined - duplicated - shed,
         "duplicates": duplicated,
         "quarantined": quarantined,
-        "sampled_out": np.zeros(some.size, dtype=np.int64),
+        "sampled_out": shed,
     }
     return frames.frame_of(INGEST_STATS, columns)

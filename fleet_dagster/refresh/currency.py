@@ -1,18 +1,37 @@
 """Which stored windows are current: computed from today's inputs and untouched by newer telemetry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from fleet_dagster.core.publication import DEVIATION_ONLY, DOWNSAMPLE_HEALTHY
 from fleet_dagster.core.sampling import training_day_in_force
 from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
+from fleet_dagster.frames.window_inputs import modes_of
 from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import carry_lookback, persistence_lookback
-from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_RANKING, Table
+from fleet_dagster.model.lookbacks import (
+    TRAINING_DAYS,
+    carry_lookback,
+    ingest_lookback,
+    persistence_lookback,
+)
+from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_KPI, SITE_RANKING, Table
 from fleet_dagster.nodes.baseline import cutoff
 from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
-TRAINING_REACH = 29 * DAY
+_REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE)
+
+
+def compares(fleet: Fleet, span: Span) -> bool:
+    """Tell whether site rows of a span are compared with baselines, to find out which are published."""
+    return bool((modes_of(fleet, span) == DEVIATION_ONLY).any())
+
+
+def notes_changes(fleet: Fleet, span: Span) -> bool:
+    """Tell whether it matters in a span which sites have changed their status since the window before."""
+    return bool(np.isin(modes_of(fleet, span), (DOWNSAMPLE_HEALTHY, DEVIATION_ONLY)).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +54,7 @@ class Currency:
             self.pieces(table, whole, landing=0),
             reads=self._reads(table, whole),
         )
-        if table is SITE_RANKING:
+        if table is SITE_RANKING or (table is SITE_KPI and compares(self.fleet, whole)):
             found = [*found, *self._governed_by_stale_baselines(whole)]
         return union([part.to_whole(self.grain(table)) for part in found])
 
@@ -52,30 +71,48 @@ class Currency:
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
         """Return a span cut where its inputs change, each piece with the digest of its inputs."""
+        fleet = replace(self.fleet, storms=()) if table in _REGARDLESS_OF_STORMS else self.fleet
         return [
             Covered(Span(start, end), landing, self._inputs(table, start, digest))
-            for start, end, digest in self.fleet.pieces(span.start, span.end)
+            for start, end, digest in fleet.pieces(span.start, span.end)
         ]
 
     def _reads(self, table: Table, span: Span) -> Reads:
         if table is SITE_ASSIGNMENT:
             return Reads(nothing=True)
         if table is BASELINE:
-            return Reads(since=TRAINING_REACH, until=2 * DAY, received_before=cutoff(span.start))
+            return Reads(
+                since=TRAINING_DAYS * DAY, until=2 * DAY, received_before=cutoff(span.start)
+            )
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
+        if table not in (SITE_KPI, SITE_RANKING):
+            return Reads(since=carry)
+        if notes_changes(self.fleet, span):
+            carry = ingest_lookback(self.fleet, span.start - DAY, span.end)
         persistence = persistence_lookback(self.fleet) if table is SITE_RANKING else 0
         return Reads(since=carry + persistence)
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""
-        if table is not SITE_RANKING:
+        if table not in (SITE_KPI, SITE_RANKING):
             return digest
         day = floor_to(start, DAY)
         first = next(s for s, e, _ in self.fleet.pieces(day, day + DAY) if s <= start < e)
+        if table is SITE_KPI:
+            return content_digest([digest, self._before(first), self._baselines(first)])
         reach = max(0, day - persistence_lookback(self.fleet))
         earlier = [d for *_, d in self.fleet.pieces(reach, first)]
         trained = [self._baseline_digest(instant) for instant in (reach, day)]
         return content_digest([digest, earlier, trained])
+
+    def _before(self, first: int) -> int:
+        """Return what the status of the window before depends on besides telemetry: its staleness threshold [s]."""
+        return self.fleet.settings_at(max(0, first - self.fleet.interval)).staleness_threshold_s
+
+    def _baselines(self, first: int) -> list[str]:
+        """Return the digest of the baseline that site rows of a day are compared with, if any are."""
+        day = Span(floor_to(first, DAY), floor_to(first, DAY) + DAY)
+        return [self._baseline_digest(day.start)] if compares(self.fleet, day) else []
 
     def _baseline_digest(self, instant: int) -> str:
         day = training_day_in_force(self.fleet.start, instant)

@@ -33,7 +33,8 @@ from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
-from fleet_dagster.refresh.currency import Currency
+from fleet_dagster.nodes.site_ingest import Ingested
+from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
@@ -95,16 +96,13 @@ class Refresh:
         )
 
     def site_ingest(self, span: Span) -> list[Outcome]:
-        """Refresh `site_kpi`, `quarantine` and `ingest_stats`."""
+        """Refresh `site_kpi`, `quarantine` and `ingest_stats`, after the baselines that a large fleet is compared with."""
+        self.store.registry.ensure(self.config)
+        if compares(self.store.registry.fleet(self.config), span):
+            self.baselines(span)
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
-            done = pipeline.ingest(
-                block.fleet,
-                block.read,
-                region_mapper(block.fleet, chunk),
-                chunk,
-                threads=self.threads,
-            )
+            done = self._ingest(block, chunk)
             return done.site_kpi, done.quarantine, done.ingest_stats
 
         return self._run("site_ingest", (SITE_KPI, QUARANTINE, INGEST_STATS), span, compute)
@@ -267,16 +265,17 @@ class Refresh:
         return frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
 
     def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
-        def compute(part: Span) -> pd.DataFrame:
-            return pipeline.ingest(
-                block.fleet,
-                block.read,
-                region_mapper(block.fleet, part),
-                part,
-                threads=self.threads,
-            ).site_kpi
+        return self._rows(block, SITE_KPI, span, lambda part: self._ingest(block, part).site_kpi)
 
-        return self._rows(block, SITE_KPI, span, compute)
+    def _ingest(self, block: "_Block", span: Span) -> Ingested:
+        return pipeline.ingest(
+            block.fleet,
+            block.read,
+            region_mapper(block.fleet, span),
+            self._stored_baselines(block.fleet, span),
+            span,
+            threads=self.threads,
+        )
 
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
         return fleet_aggregator(

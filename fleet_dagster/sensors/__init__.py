@@ -1,7 +1,7 @@
 """One module per sensor: a thin shell around a decision that is a plain function."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
         UnresolvedAssetJobDefinition,
     )
 
-FleetSensor = Callable[
-    [FleetConfig, Partitions, "UnresolvedAssetJobDefinition"], dg.SensorDefinition
-]
+WindowsJob: TypeAlias = "UnresolvedAssetJobDefinition"
+FleetSensor = Callable[[FleetConfig, Partitions, WindowsJob], dg.SensorDefinition]
 """Makes one of a fleet's sensors, given the job that brings its windows up to date."""

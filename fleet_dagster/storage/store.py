@@ -1,6 +1,6 @@
 """`Store`: the lake, the control database and the door of one installation, opened together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,10 +79,16 @@ class Store:
         """Storm episodes."""
         return Storms(self.control)
 
-    def telemetry_reader(self, fleet: str) -> Callable[[Span], pd.DataFrame]:
-        """Return a reader of the landed snapshots as they stand now: what lands later is not seen by it."""
+    def telemetry_reader(
+        self, fleet: str, *, without: Collection[str] = ()
+    ) -> Callable[[Span], pd.DataFrame]:
+        """Return a reader of the landed snapshots as they stand now: what lands later is not seen by it.
+
+        Columns in `without` are not read.
+        """
         snapshot = self.lake.open(SITE_TELEMETRY)
-        wanted = [name for name in SITE_TELEMETRY.column_names if name not in ("fleet", "day")]
+        left_out = {"fleet", "day", *without}
+        wanted = [name for name in SITE_TELEMETRY.column_names if name not in left_out]
 
         def read(span: Span) -> pd.DataFrame:
             rows = self.lake.read(

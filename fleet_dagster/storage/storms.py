@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from fleet_dagster.core.windows import Span, iso
 from fleet_dagster.model.errors import StormError
-from fleet_dagster.model.storms import FOREVER, StormEpisode, overlapping
+from fleet_dagster.model.storms import FOREVER, StormEpisode, refuse_overlaps
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import storm_episodes
@@ -54,7 +54,7 @@ class Storms:
             known = [r.episode for r in read_storms(tx, fleet)]
             bounds = {(e.start, e.end) for e in known}
             fresh = [e for e in episodes if (e.start, e.end) not in bounds]
-            _refuse_overlaps(fleet, [*known, *fresh])
+            refuse_overlaps(fleet, [*known, *fresh])
             if fresh:
                 tx.execute(sa.insert(storm_episodes), [_row(fleet, e, by) for e in fresh])
         return fresh
@@ -120,18 +120,6 @@ def _row(fleet: str, episode: StormEpisode, by: str) -> dict[str, object]:
         "ended_by": "" if episode.is_open else by,
         "recorded_at": now_us(),
     }
-
-
-def _refuse_overlaps(fleet: str, episodes: Sequence[StormEpisode]) -> None:
-    shared = overlapping(episodes)
-    if shared is not None:
-        first, second = shared
-        ends = "is still on" if first.is_open else f"lasts until {iso(first.end)}"
-        raise StormError(
-            fleet,
-            f"{second.episode_id} would overlap {first.episode_id}, which {ends}",
-            "End that one first, or name a later start",
-        )
 
 
 def _span(episode: StormEpisode) -> Span:

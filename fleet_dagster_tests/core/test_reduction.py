@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fleet_dagster.core.dedup import duplicates
 from fleet_dagster.core.reduction import (
     NEVER,
     QUANTUM,
-    Grid,
     Reduced,
-    Snapshots,
-    duplicates,
     quantise,
     reduce_block,
 )
+from fleet_dagster.core.snapshots import Grid, Snapshots
 
 W = 60
 N_SITES, N_WINDOWS = 2, 6

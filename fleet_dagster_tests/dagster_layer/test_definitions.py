@@ -12,7 +12,7 @@ from fleet_dagster_tests.dagster_layer.plants import DERIVED, content, install
 DEPS = {
     "site_telemetry": set(),
     "site_assignment": set(),
-    "site_kpi": {"site_telemetry", "site_assignment"},
+    "site_kpi": {"site_telemetry", "site_assignment", "baseline"},
     "quarantine": {"site_telemetry"},
     "ingest_stats": {"site_telemetry"},
     "baseline": {"site_telemetry", "site_assignment"},

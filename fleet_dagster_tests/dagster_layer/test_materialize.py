@@ -78,7 +78,7 @@ def test_each_partition_shows_the_rows_that_are_stored(plant: Plant, table: str)
 def test_figures_are_numbers_so_that_they_plot(plant: Plant, table: str) -> None:
     for own in plant.figures[table].values():
         words = {k for k, v in own.items() if not isinstance(v, int | float)}
-        assert words <= {"table_uri", "worst_region"}
+        assert words <= {"table_uri", "worst_region", "ingestion_mode_newest", "storm"}
         assert not [k for k, v in own.items() if isinstance(v, float) and v != v]  # noqa: PLR0124 - NaN
 
 

@@ -93,8 +93,12 @@ def test_many_small_batches_are_booked_like_few_large_ones(seed: int) -> None:
     frame = fleets.telemetry(SITES[:6], NOON, span.end, seed=seed, malformed=True)
     landed = fleets.landed(config, frame)
     batch = landed["row_no"].to_numpy()
-    many = site_ingest(fleet, named(landed, batch), region_mapper(fleet, span), span).ingest_stats
-    few = site_ingest(fleet, named(landed, batch // 50), region_mapper(fleet, span), span)
+    many = site_ingest(
+        fleet, named(landed, batch), region_mapper(fleet, span), fleets.UNTRAINED, span
+    ).ingest_stats
+    few = site_ingest(
+        fleet, named(landed, batch // 50), region_mapper(fleet, span), fleets.UNTRAINED, span
+    )
     assert len(many) == len(frame) > 4 * len(few.ingest_stats)
     counts = ["landed", "used", "duplicates", "quarantined", "sampled_out"]
     owner = many["batch_id"].astype(str).str.slice(1).astype(int) // 50
@@ -114,7 +118,7 @@ def test_books_start_at_the_windows_of_the_span_whatever_lies_around_it() -> Non
     fleet, span = Fleet.of(config), Span(NOON, NOON + 5 * MINUTE)
     frame = fleets.telemetry(SITES[:6], NOON - 5 * MINUTE, NOON + 10 * MINUTE, seed=3)
     books = site_ingest(
-        fleet, fleets.landed(config, frame), region_mapper(fleet, span), span
+        fleet, fleets.landed(config, frame), region_mapper(fleet, span), fleets.UNTRAINED, span
     ).ingest_stats
     stamps = frames.microseconds(frame["timestamp"])
     inside = np.bincount((stamps[(stamps >= span.start) & (stamps < span.end)] - NOON) // MINUTE)

@@ -95,7 +95,7 @@ def ranked(fleet: Fleet, landed: pd.DataFrame, *, lookback: int) -> pd.DataFrame
     span = Span(NOON, END)
     block = span.widen(before=10 * MINUTE)
     assignment = region_mapper(fleet, block)
-    rows = ingest(fleet, frame_reader(landed), assignment, block).site_kpi
+    rows = ingest(fleet, frame_reader(landed), assignment, fleets.UNTRAINED, block).site_kpi
     known = frames.within(rows, span.widen(before=lookback))
     none = frames.empty_frame(BASELINE)
     return performance_comparator(fleet, known, assignment, none, span)

@@ -17,7 +17,7 @@ SEEDS = (1, 2, 3)
 
 
 def ingest(fleet: Fleet, landed: pd.DataFrame, span: Span = SPAN) -> Ingested:
-    return site_ingest(fleet, landed, region_mapper(fleet, span), span)
+    return site_ingest(fleet, landed, region_mapper(fleet, span), fleets.UNTRAINED, span)
 
 
 def since(landed: pd.DataFrame, instant: int) -> pd.DataFrame:

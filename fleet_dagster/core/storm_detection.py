@@ -1,0 +1,119 @@
+"""When a storm begins and ends, decided from what each window shows (SPEC section 5)."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_dagster.model.storms import StormEpisode
+
+SMALLEST_FLEET = 20
+"""Sites below which a fleet has no storms."""
+FEWEST_SITES, SHARE_IN, SHARE_OUT = 5, 0.20, 0.05
+"""Sites that make a window eventful: at least so many, and this share; below the last one it is calm."""
+RATE_IN, RATE_OUT = 5.0, 2.0
+"""Messages of a window, over their long-run median, that flood it; below the last one it is calm."""
+FLOODED_WINDOWS, CALM_WINDOWS = 2, 5
+"""Flooded windows in a row that begin a storm; calm ones that end it."""
+LOOK_BACK = CALM_WINDOWS
+"""Windows before the first one judged that must be known."""
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What consecutive windows show; arrays of shape (n_windows,)."""
+
+    starts: Counts
+    interval: int
+    n_sites: Counts
+    """Registered sites."""
+    n_moved: Counts
+    """Sites whose status changed, or that raised a fault, since the window before; silence is no status."""
+    n_messages: Counts
+    """Snapshots, duplicates included."""
+    usual_messages: NDArray[np.float64]
+    """Median of the baseline; NaN before there is one."""
+
+    @property
+    def is_eventful(self) -> NDArray[np.bool_]:
+        """Windows in which max(5 sites, 20 %) changed status or raised a fault."""
+        least = np.maximum(FEWEST_SITES, SHARE_IN * self.n_sites)
+        return np.asarray(self.n_moved >= least - _ROUNDING)
+
+    @property
+    def is_flooded(self) -> NDArray[np.bool_]:
+        """Windows with at least 5 times the usual messages; none where that is not known."""
+        return np.asarray(self.n_messages >= RATE_IN * self._usual)
+
+    @property
+    def is_calm(self) -> NDArray[np.bool_]:
+        """Windows with less than 5 % of the sites on the move and less than twice the usual messages."""
+        few = self.n_moved < SHARE_OUT * self.n_sites - _ROUNDING
+        return np.asarray((few | (self.n_moved == 0)) & (self.n_messages < RATE_OUT * self._usual))
+
+    @property
+    def _usual(self) -> NDArray[np.float64]:
+        known = np.isfinite(self.usual_messages) & (self.usual_messages > 0)
+        return np.where(known, self.usual_messages, np.inf)
+
+
+_ROUNDING = 1e-9
+
+
+def judge(
+    activity: Activity,
+    storm: StormEpisode | None,
+    *,
+    since: int,
+    written_until: int = 0,
+) -> list[StormEpisode]:
+    """Decide which episodes begin and end in the windows shown.
+
+    Parameters
+    ----------
+    activity : Activity
+        Consecutive windows, from `LOOK_BACK` before `since` on.
+    storm : StormEpisode or None
+        The episode that goes on when the first window begins.
+    since : int
+        Start of the first window to judge. [us]
+    written_until : int, optional
+        End of the last window already written: no episode begins or ends before it. [us]
+
+    Returns
+    -------
+    list of StormEpisode
+        Episodes that began or ended, in order of time: the first may be the given one, now ended, the last may be open.
+
+    Notes
+    -----
+    A storm begins with the window that shows it, and ends after the fifth calm one, but neither before the first window
+    not yet written.
+    """
+    changed: list[StormEpisode] = []
+    given = storm
+    calm_run = flooded_run = 0
+    flags = zip(
+        activity.starts.tolist(),
+        activity.is_eventful.tolist(),
+        activity.is_flooded.tolist(),
+        activity.is_calm.tolist(),
+        (activity.n_sites >= SMALLEST_FLEET).tolist(),
+        strict=True,
+    )
+    for start, is_eventful, is_flooded, is_calm, is_large in flags:
+        flooded_run = flooded_run + 1 if is_flooded else 0
+        is_inside = storm is not None and start >= storm.start
+        calm_run = calm_run + 1 if is_calm and is_inside else 0
+        if start < since:
+            continue
+        if storm is None and is_large and (is_eventful or flooded_run >= FLOODED_WINDOWS):
+            cause = "sites changed status" if is_eventful else "flood of messages"
+            storm = StormEpisode.of(max(start, written_until), cause=cause)
+            calm_run = 0
+        elif storm is not None and calm_run >= CALM_WINDOWS:
+            end = max(start + activity.interval, written_until)
+            changed.append(replace(storm, end=end))
+            storm, calm_run, flooded_run = None, 0, 0
+    return [*changed, storm] if storm is not None and storm != given else changed
