@@ -239,10 +239,10 @@ def let_go(worker: "subprocess.Popen[str]") -> None:
     worker.stdin.flush()
 
 
-def run_together(store: Store, interval_s: int, shares: list[tuple[int, int, int]]) -> None:
-    """Start one process for each (seed, first day, end day) and let them go at the same time."""
+def run_together(store: Store, command: str, shares: Sequence[Sequence[int]]) -> None:
+    """Start one process of the worker for each share and let them go at the same time."""
     control = store.control.engine.url.render_as_string(hide_password=False)
-    workers = [start("refresh", store.lake.root, control, interval_s, *share) for share in shares]
+    workers = [start(command, store.lake.root, control, *share) for share in shares]
     for worker in workers:
         wait_until_ready(worker)
     for worker in workers:

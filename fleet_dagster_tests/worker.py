@@ -2,9 +2,11 @@
 
     python -m fleet_dagster_tests.worker work HOME STEP
     python -m fleet_dagster_tests.worker refresh LAKE CONTROL INTERVAL_S SEED FIRST END
+    python -m fleet_dagster_tests.worker week LAKE CONTROL N_SITES N_DAYS INTERVAL_S SEED
 
 It says `ready` once it has loaded everything and goes on when it reads a line. `work` kills itself at the STEP-th
-checkpoint that it passes (never, if STEP is 0); `refresh` brings single days up to date in an order drawn from SEED.
+checkpoint that it passes (never, if STEP is 0); `refresh` and `week` bring single days up to date in an order drawn from
+SEED.
 """
 
 import os
@@ -16,6 +18,7 @@ from fleet_dagster.core.windows import HOUR
 from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
+from fleet_dagster_tests.refresh.event_week import EventWeek
 
 
 def main(arguments: list[str]) -> None:
@@ -26,6 +29,8 @@ def main(arguments: list[str]) -> None:
     sys.stdin.readline()
     if command == "work":
         work(Path(rest[0]), die_at=int(rest[1]))
+    elif command == "week":
+        week(rest[0], rest[1], *(int(a) for a in rest[2:]))
     else:
         refresh(rest[0], rest[1], *(int(a) for a in rest[2:]))
 
@@ -68,6 +73,14 @@ def refresh(lake: str, control: str, *numbers: int) -> None:
     with Store.of(lake, control) as store:
         for day in at.shuffled(at.days(first, end).days(), seed):
             at.refresh_all(store, config, day, run_id=f"run-{seed}")
+
+
+def week(lake: str, control: str, *numbers: int) -> None:
+    """Refresh the days of an event week, in an order drawn from a seed."""
+    n_sites, n_days, interval_s, seed = numbers
+    events = EventWeek(n_sites, n_days, interval_s)
+    with Store.of(lake, control) as store:
+        events.refresh(store, at.shuffled(at.days(0, n_days).days(), seed))
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def test_two_processes_over_overlapping_days_give_the_rows_of_one(
 ) -> None:
     raw = at.telemetry(2, step_s=600)
     at.land(store, CONFIG, raw, batch_id="frame")
-    at.run_together(store, INTERVAL_S, [(1, 0, 2), (2, 0, 2)])
+    at.run_together(store, "refresh", [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 0, 2)])
     with Store.at(tmp_path / "other") as other:
         at.land(other, CONFIG, raw, batch_id="frame")
         for window in Span(at.FIRST, at.FIRST + 3 * INTERVAL_S * 1_000_000).steps(
