@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, QUARANTINE, SITE_KPI, derived_tables
+from fleet_dagster.model.tables import (
+    FLEET_KPI,
+    INGEST_STATS,
+    QUARANTINE,
+    SITE_KPI,
+    SITE_TELEMETRY,
+    derived_tables,
+)
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.refresh.event_week import EventWeek
@@ -44,7 +52,11 @@ def test_the_busy_hours_have_every_event(whole: Store, week: EventWeek) -> None:
     assert first["region_id"].nunique() == 2
     books = at.rows_of(whole, INGEST_STATS, span)
     assert (books[["duplicates", "quarantined", "sampled_out"]].sum() > 0).all()
-    assert {"too_late", "not_finite"} <= set(at.rows_of(whole, QUARANTINE)["problem"])
+    assert {"not_finite", "bad_uptime"} <= set(at.rows_of(whole, QUARANTINE)["problem"])
+    telemetry = at.rows_of(whole, SITE_TELEMETRY)
+    assert "too_late" in set(telemetry["problem"])
+    late = telemetry["received_at"] - telemetry["timestamp"] > pd.Timedelta(hours=1)
+    assert (late & telemetry["problem"].isna()).sum() > 20
     parts = books[["used", "duplicates", "quarantined", "sampled_out"]].sum(axis=1)
     assert (books["landed"] == parts).all()
 
