@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,13 +21,16 @@ from benchmarks.ingest import clock
 from benchmarks.report import Figure, Result, ratios, seconds
 from benchmarks.telemetry import NAME, START, Workload, landed_hours, landed_repeatedly
 from fleet_dagster.core.windows import DAY, Span
-from fleet_dagster.model.tables import SITE_TELEMETRY
-from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, SITE_TELEMETRY, Table
+from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.storage.store import Store
 
 HISTORY_DAYS, HISTORY_STEP_S = 28, 600
 PAIRS = 5
-MOST_SCANS, MOST_MIB = 10.0, 1_536.0
+MOST_SCANS = {"full": 10.0, "deviation_only": 6.0}
+MOST_MIB = 1_536.0
+ANY_DEVIATION = 1e-9
+"""Threshold at which every site-window deviates and is published, as in full mode, which a fleet of this size never is in."""
 MOST_TIME, MOST_MEMORY = 7.3, 1.1
 LARGE = Workload(n_sites=1_000, n_regions=20, step_s=10)
 GROWING = Workload(n_sites=250, n_regions=10, step_s=10)
@@ -46,55 +50,75 @@ class Run:
     peak_mib: float
     imports_mib: float
     rows_written: int
+    rank_rows: int
+    rank_bytes: int
+    site_windows: int
 
 
 def p2() -> Result:
-    """Measure a day of the large profile."""
+    """Measure a day of the large profile, as it is published and with every site published."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "prepared"
-        prepare(home, LARGE, days=1)
+        land(home, LARGE, days=1)
+        homes = {"full": home.with_name("full"), "deviation_only": home.with_name("deviating")}
+        for mode, own in homes.items():
+            settle(home, own, LARGE, days=1, is_full=mode == "full")
         files = _telemetry(home, days=1)
-        scans, runs = [], []
+        scans: list[float] = []
+        runs: dict[str, list[Run]] = {mode: [] for mode in homes}
         with yardsticks.connect() as database:
             yardsticks.scan(database, files)
             for _ in range(PAIRS):
                 scans.append(clock(lambda: yardsticks.scan(database, files)))
-                runs.append(run_all(home, LARGE, days=1))
-    times = [r.duration_s for r in runs]
-    in_scans, peak = median(ratios(times, scans)), median([r.peak_mib for r in runs])
-    imports = median([r.imports_mib for r in runs])
-    work = "8.64 M snapshots → 2.88 M site-windows, all nodes and writes, every site published"
+                for mode, own in homes.items():
+                    runs[mode].append(run_all(own, LARGE, days=1))
+    full, quiet = runs["full"][0], runs["deviation_only"][0]
+    saved = (1 - quiet.rank_rows / full.rank_rows, 1 - quiet.rank_bytes / full.rank_bytes)
     return Result(
         "all nodes and all writes, a day of 1,000 sites",
-        f"24 h of 1,000 sites at 10 s, windows of 30 s, large profile, `Refresh.everything`: "
-        f"{runs[0].rows_written:,} rows written. {HISTORY} {PAIRS} interleaved pairs. "
-        "The mode deviation_only does not exist yet, so its target (≤ 6 scans) is not measured.",
+        f"24 h of 1,000 sites at 10 s, windows of 30 s, large profile, `Refresh.everything`. Full mode, in which a fleet of this "
+        f"size never is, is stood for by a threshold that every site exceeds: {full.rows_written:,} rows written, "
+        f"{quiet.rows_written:,} in deviation_only. That saves {saved[0]:.1%} of the rank rows ({quiet.rank_rows:,} of "
+        f"{full.rank_rows:,}) and {saved[1]:.1%} of the volume of `site_ranking_stream`; {quiet.rank_rows / quiet.site_windows:.1%} "
+        f"of the site-windows are published. {HISTORY} {PAIRS} interleaved rounds.",
         (
-            Figure(
-                work,
-                seconds(times),
-                f"DuckDB scan {seconds(scans)}",
-                f"{in_scans:.1f}",
-                f"≤ {MOST_SCANS:g}",
-                in_scans <= MOST_SCANS,
-            ),
-            Figure(
-                "peak resident memory",
-                f"{peak:.0f} MiB ({imports:.0f} MiB after the imports)",
-                "1.5 GiB",
-                f"{peak / MOST_MIB:.2f}",
-                "≤ 1",
-                peak <= MOST_MIB,
-            ),
+            *(_in_scans(mode, own, scans) for mode, own in runs.items()),
+            *(_peak(mode, own) for mode, own in runs.items()),
         ),
+    )
+
+
+def _in_scans(mode: str, runs: Sequence[Run], scans: Sequence[float]) -> Figure:
+    times, most = [r.duration_s for r in runs], MOST_SCANS[mode]
+    ratio = median(ratios(times, scans))
+    return Figure(
+        f"8.64 M snapshots → 2.88 M site-windows, all nodes and writes, {mode}",
+        seconds(times),
+        f"DuckDB scan {seconds(scans)}",
+        f"{ratio:.1f}",
+        f"≤ {most:g}",
+        ratio <= most,
+    )
+
+
+def _peak(mode: str, runs: Sequence[Run]) -> Figure:
+    peak, imports = median([r.peak_mib for r in runs]), median([r.imports_mib for r in runs])
+    return Figure(
+        f"peak resident memory, {mode}",
+        f"{peak:.0f} MiB ({imports:.0f} MiB after the imports)",
+        "1.5 GiB",
+        f"{peak / MOST_MIB:.2f}",
+        "≤ 1",
+        peak <= MOST_MIB,
     )
 
 
 def p3() -> Result:
     """Measure how cost grows from one day to seven."""
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "prepared"
-        prepare(home, GROWING, days=LONG_DAYS)
+        landed, home = Path(folder) / "landed", Path(folder) / "prepared"
+        land(landed, GROWING, days=LONG_DAYS)
+        settle(landed, home, GROWING, days=LONG_DAYS)
         pairs = [
             (run_all(home, GROWING, days=1), run_all(home, GROWING, days=LONG_DAYS))
             for _ in range(GROWTH_PAIRS)
@@ -132,8 +156,8 @@ def span_of(days: int) -> Span:
     return Span(start, start + days * DAY)
 
 
-def prepare(home: Path, work: Workload, *, days: int) -> None:
-    """Land the history and the days to be measured, and train the baselines that govern them."""
+def land(home: Path, work: Workload, *, days: int) -> None:
+    """Land the history and the days to be measured."""
     history = Workload(work.n_sites, work.n_regions, HISTORY_STEP_S)
     config = work.config
     with Store.at(home) as store:
@@ -150,15 +174,30 @@ def prepare(home: Path, work: Workload, *, days: int) -> None:
                 source="benchmark",
                 historical=False,
             )
+
+
+def settle(landed: Path, home: Path, work: Workload, *, days: int, is_full: bool = False) -> None:
+    """Copy what was landed, and train the baselines that govern the days to be measured."""
+    _copy(landed, home)
+    config = work.config
+    with Store.at(home) as store:
+        if is_full:
+            everyone = config.model_copy(update={"deviation_sigma": ANY_DEVIATION})
+            store.registry.apply(everyone, valid_from=0)
         Refresh(store, config).baselines(span_of(days))
+
+
+def _copy(prepared: Path, home: Path) -> None:
+    """Copy an installation, its files by hard links: they are never written again."""
+    shutil.copytree(prepared / "lake", home / "lake", copy_function=os.link)
+    for file in prepared.glob("control.db*"):
+        shutil.copy2(file, home)
 
 
 def run_all(prepared: Path, work: Workload, *, days: int) -> Run:
     """Run all nodes over the measured days in a process of its own, on a fresh copy."""
     home = prepared.with_name("run")
-    shutil.copytree(prepared / "lake", home / "lake", copy_function=os.link)
-    for file in prepared.glob("control.db*"):
-        shutil.copy2(file, home)
+    _copy(prepared, home)
     try:
         command = [sys.executable, "-m", "benchmarks.everything"]
         given = json.dumps([str(home), work.n_sites, work.n_regions, work.step_s, days])
@@ -194,6 +233,10 @@ def _peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def _written(outcomes: Sequence[Outcome], table: Table) -> int:
+    return sum(o.rows_written for o in outcomes if o.table is table)
+
+
 def _main() -> None:
     home, n_sites, n_regions, step_s, days = json.loads(sys.argv[1])
     config = Workload(n_sites, n_regions, step_s).config
@@ -202,6 +245,8 @@ def _main() -> None:
         began = time.perf_counter()
         outcomes = Refresh(store, config).everything(span_of(days))
         duration_s = time.perf_counter() - began
+        ranks = store.lake.open(SITE_RANKING).get_add_actions(flatten=True)
+        rank_bytes = sum(ranks["size_bytes"].to_pylist())
     wrong = [v for o in outcomes for v in o.violations]
     if wrong:
         raise RuntimeError(wrong[0])
@@ -212,6 +257,9 @@ def _main() -> None:
             "peak_mib": _peak_mib(),
             "imports_mib": imports_mib,
             "rows_written": written,
+            "rank_rows": _written(outcomes, SITE_RANKING),
+            "rank_bytes": rank_bytes,
+            "site_windows": _written(outcomes, SITE_KPI),
         },
         sys.stdout,
     )

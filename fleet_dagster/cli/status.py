@@ -11,15 +11,24 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
+from fleet_dagster.core.windows import Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.site_status import SiteStatus, site_status
 from fleet_dagster.storage.status import FleetStatus, fleet_status, instant
 from fleet_dagster.storage.store import Store
 
 _COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
 _OUTLIERS_SHOWN = 10
+_TWO_SIDED_95 = 1.96
+_MODES = {
+    "full": "full: every site is published every window",
+    "downsample_healthy": "downsample_healthy: healthy sites are published every 5th window",
+    "deviation_only": "deviation_only: sites are published when they deviate, and every 10th window",
+    "storm": "storm",
+}
 
 
 @click.command()
@@ -34,10 +43,19 @@ _OUTLIERS_SHOWN = 10
     show_default=True,
     help="The newest window, or the newest that only late telemetry can still change.",
 )
+@click.option("--site", metavar="SITE", help="Show one site, with its newest ranking.")
 @json_option
 @installation_options
 @click.pass_obj
-def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_json: bool) -> None:
+def status(
+    place: Place,
+    fleet: str | None,
+    *,
+    at: str | None,
+    window: str,
+    site: str | None,
+    as_json: bool,
+) -> None:
     """Show how healthy a fleet is, and how fresh that is.
 
     Without FLEET, all fleets are shown. Exit code 1 when no window of any of them has been computed, or not the one that
@@ -48,6 +66,9 @@ def status(place: Place, fleet: str | None, *, at: str | None, window: str, as_j
     store = place.store()
     found = [_standing(store, c, at=at, settled=window == "settled") for c in configs.values()]
     shown = [one for one in found if isinstance(one, FleetStatus)]
+    if site is not None:
+        _show_site(store, site, shown, as_json=as_json)
+        return
     if as_json:
         answers = [one if isinstance(one, FleetStatus) else {"error": one} for one in found]
         print_json(shown if fleet is None else answers[0])
@@ -99,10 +120,65 @@ def _show(screen: Console, now: FleetStatus) -> None:
     _show_silence(screen, now)
     screen.print(f"  health    {_coloured(now.health, f'{now.health:.4f}')}  = {parts}")
     screen.print(f"  sites     {sites} (of {now.total_sites}; {now.unmapped} unmapped)")
+    _show_ingestion(screen, now)
     screen.print(f"  coverage  {now.coverage:.1%} of the weight reports; site health {_range(now)}")
     screen.print(_regions(now))
     _show_outliers(screen, now)
     _show_freshness(screen, now)
+
+
+def _show_ingestion(screen: Console, now: FleetStatus) -> None:
+    """Say what is published, and in a storm how far the health can be trusted."""
+    if now.storm is None:
+        screen.print(f"  ingestion {_MODES[now.ingestion_mode]}", soft_wrap=True)
+        return
+    margin = (
+        "unknown" if now.health_stderr is None else f"± {_TWO_SIDED_95 * now.health_stderr:.4f}"
+    )
+    screen.print(
+        f"  [yellow]ingestion storm[/] ({now.storm}): KPIs of {now.sampled_fraction:.0%} of the sites are read; "
+        f"health {margin} (95 %)",
+        soft_wrap=True,
+    )
+
+
+def _show_site(store: Store, site: str, fleets: list[FleetStatus], *, as_json: bool) -> None:
+    windows = [
+        (one.fleet, Span(_microseconds(one.window_start), _microseconds(one.window_end)))
+        for one in fleets
+    ]
+    found = [one for name, window in windows if (one := site_status(store, name, site, window))]
+    if not found:
+        note(
+            f"No row of site {site!r} in {', '.join(name for name, _ in windows) or 'any fleet'}. Check the site's name."
+        )
+        raise SystemExit(1)
+    if as_json:
+        print_json(found if len(found) > 1 else found[0])
+        return
+    for one in found:
+        _describe_site(console(), one)
+
+
+def _describe_site(screen: Console, one: SiteStatus) -> None:
+    screen.print(
+        f"[bold]{one.site_id}[/bold]  {one.fleet}, region {one.region_id}, {utc(one.window_start)}"
+    )
+    uptime = "unknown" if one.uptime_pct is None else f"{one.uptime_pct:.1f} %"
+    screen.print(
+        f"  status    {one.status}; uptime {uptime}, faults {one.fault_count if one.fault_count is not None else 'unknown'}"
+    )
+    screen.print(
+        f"  row       {one.disposition}, {one.kpi_count} KPIs; last seen {utc(one.last_seen)}"
+    )
+    if one.ranked_at is None or one.composite_score is None:
+        screen.print("  ranking   none in the last day")
+        return
+    when = "now" if one.ranked_at == one.window_start else f"as of {utc(one.ranked_at)}"
+    outlier = "a persistent outlier" if one.is_persistent_outlier else "no persistent outlier"
+    screen.print(
+        f"  ranking   {when}: score {one.composite_score:.4f}, rank {one.rank_in_region} in region, {one.rank_in_fleet} in fleet; {outlier}"
+    )
 
 
 def _regions(now: FleetStatus) -> Table:

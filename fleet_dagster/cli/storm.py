@@ -214,10 +214,10 @@ def _shown(recorded: RecordedStorm) -> Storm:
 
 def _table(recorded: list[RecordedStorm]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("episode", "from", "to", "cause", "begun by", "ended by"):
-        table.add_column(name)
+    for name in ("episode", "until", "cause", "begun by", "ended by"):
+        table.add_column(name, no_wrap=name in ("episode", "until"))
     for one in map(_shown, reversed(recorded)):
         table.add_row(
-            one.episode_id, one.start, one.end or "on", one.cause, one.started_by, one.ended_by
+            one.episode_id, one.end or "still on", one.cause, one.started_by, one.ended_by
         )
     return table

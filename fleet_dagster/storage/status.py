@@ -10,16 +10,17 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
     FLEET_KPI,
     QUARANTINE,
     REGIONAL_HEALTH,
-    SITE_RANKING,
     SITE_TELEMETRY,
     STATUS_NAMES,
     Table,
 )
 from fleet_dagster.storage.history import Entry
+from fleet_dagster.storage.site_status import last_published
 from fleet_dagster.storage.store import Store
 
 State = Literal["provisional", "final", "restated"]
@@ -40,9 +41,10 @@ class RegionStatus:
 
 @dataclass(frozen=True, slots=True)
 class OutlierStatus:
-    """One persistent outlier in one window."""
+    """One persistent outlier, as of the newest window in which its site was published."""
 
     site_id: str
+    as_of: dt.datetime
     region_id: str
     score: float
     rank_in_fleet: int
@@ -67,6 +69,10 @@ class FleetStatus:
     unmapped: int
     anomalies: int | None
     ingestion_mode: str
+    storm: str | None
+    """Episode that the window lies in."""
+    health_stderr: float | None
+    sampled_fraction: float
     state: State
     revision: int
     regions: tuple[RegionStatus, ...]
@@ -92,6 +98,7 @@ def fleet_status(
         return None
     start, stop = _us(row["window_start"]), _us(row["window_end"])
     window = Span(start, stop)
+    storm = _storm_of(store, fleet, window)
     return FleetStatus(
         fleet=fleet,
         window_start=instant(start),
@@ -106,10 +113,13 @@ def fleet_status(
         unmapped=int(row["unmapped_count"]),
         anomalies=None if pd.isna(row["anomaly_count"]) else int(row["anomaly_count"]),
         ingestion_mode=str(row["ingestion_mode"]),
+        storm=None if storm is None else storm.episode_id,
+        health_stderr=_number(row["health_stderr"]),
+        sampled_fraction=float(row["sampled_fraction"]),
         state=str(row["state"]),  # type: ignore[arg-type] # written by with_history
         revision=int(row["revision"]),
         regions=_regions(store, fleet, window),
-        persistent_outliers=_outliers(store, fleet, window),
+        persistent_outliers=_outliers(store, fleet, window, storm),
         quarantined_last_day=_quarantined(store, fleet, Span(max(0, stop - DAY), stop)),
         newest_window_end=instant(newest),
         newest_telemetry=_optional(newest_telemetry(store, fleet)),
@@ -189,12 +199,20 @@ def _regions(store: Store, fleet: str, window: Span) -> tuple[RegionStatus, ...]
     )
 
 
-def _outliers(store: Store, fleet: str, window: Span) -> tuple[OutlierStatus, ...]:
-    rows = store.frame(SITE_RANKING, fleet, window)
+def _storm_of(store: Store, fleet: str, window: Span) -> StormEpisode | None:
+    found = store.storms.recorded(fleet, window)
+    return found[0].episode if found else None
+
+
+def _outliers(
+    store: Store, fleet: str, window: Span, storm: StormEpisode | None
+) -> tuple[OutlierStatus, ...]:
+    rows = last_published(store, fleet, window, storm)
     found = rows[rows["is_persistent_outlier"]].sort_values(["rank_in_fleet", "site_id"])
     return tuple(
         OutlierStatus(
             site_id=str(r["site_id"]),
+            as_of=instant(_us(r["window_start"])),
             region_id=str(r["region_id"]),
             score=float(r["composite_score"]),
             rank_in_fleet=int(r["rank_in_fleet"]),

@@ -1,0 +1,84 @@
+"""How one site stands, also between the windows in which it is published."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fleet_dagster.core.publication import HEARTBEAT_EVERY
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.storms import StormEpisode
+from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, STATUS_NAMES
+from fleet_dagster.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """One site in one window, and its newest ranking, which may be older. Instants are UTC."""
+
+    fleet: str
+    site_id: str
+    region_id: str
+    window_start: dt.datetime
+    status: str
+    disposition: str
+    uptime_pct: float | None
+    fault_count: int | None
+    kpi_count: int
+    last_seen: dt.datetime | None
+    ranked_at: dt.datetime | None
+    """Window of the newest ranking; the window itself only if it is published there."""
+    composite_score: float | None
+    rank_in_region: int | None
+    rank_in_fleet: int | None
+    is_persistent_outlier: bool | None
+
+
+def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteStatus | None:
+    """Return how a site stood in a window; None where the window has no row of it."""
+    rows = store.frame(SITE_KPI, fleet, window)
+    own = rows[rows["site_id"] == site_id]
+    if own.empty:
+        return None
+    row, rank = own.iloc[0], _last_rank(store, fleet, site_id, window)
+    return SiteStatus(
+        fleet=fleet,
+        site_id=site_id,
+        region_id=str(row["region_id"]),
+        window_start=row["window_start"].to_pydatetime(),
+        status=STATUS_NAMES[int(row["status"])],
+        disposition=str(row["disposition"]),
+        uptime_pct=None if pd.isna(row["uptime_pct"]) else float(row["uptime_pct"]),
+        fault_count=None if pd.isna(row["fault_count"]) else int(row["fault_count"]),
+        kpi_count=int(row["kpi_count"]),
+        last_seen=None if pd.isna(row["last_seen"]) else row["last_seen"].to_pydatetime(),
+        ranked_at=None if rank is None else rank["window_start"].to_pydatetime(),
+        composite_score=None if rank is None else float(rank["composite_score"]),
+        rank_in_region=None if rank is None else int(rank["rank_in_region"]),
+        rank_in_fleet=None if rank is None else int(rank["rank_in_fleet"]),
+        is_persistent_outlier=None if rank is None else bool(rank["is_persistent_outlier"]),
+    )
+
+
+def last_published(
+    store: Store, fleet: str, window: Span, storm: StormEpisode | None
+) -> pd.DataFrame:
+    """Return the newest ranking of each site that reports in a window; quiet and unread sites keep their last one."""
+    present = store.frame(SITE_KPI, fleet, window)
+    reporting = set(present.loc[present["last_seen"].notna(), "site_id"].astype(str))
+    since = min(window.start, storm.start) if storm else window.start
+    before = (HEARTBEAT_EVERY - 1) * (window.end - window.start)
+    rows = store.frame(SITE_RANKING, fleet, Span(max(0, since - before), window.end))
+    newest = rows.drop_duplicates("site_id", keep="last")
+    return newest[newest["site_id"].astype(str).isin(reporting)] if len(present) else newest
+
+
+def _last_rank(
+    store: Store, fleet: str, site_id: str, window: Span
+) -> "pd.Series[Any] | None":  # Any: cells of several types
+    """Return a site's newest ranking, at most a day old."""
+    reach = Span(max(0, window.end - DAY), window.end)
+    rows = store.frame(SITE_RANKING, fleet, reach)
+    own = rows[rows["site_id"] == site_id]
+    return None if own.empty else own.iloc[-1]

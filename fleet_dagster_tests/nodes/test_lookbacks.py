@@ -1,0 +1,117 @@
+"""Every declared lookback, read exactly, one window more and one window less: only less changes a row."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fleet_dagster.core.windows import MINUTE, SECOND, Span
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.lookbacks import LOOKBACKS, ingest_lookback, persistence_lookback
+from fleet_dagster.nodes.performance_comparator import performance_comparator
+from fleet_dagster.nodes.region_mapper import region_mapper
+from fleet_dagster.nodes.site_ingest import site_ingest
+from fleet_dagster_tests import fleets
+from fleet_dagster_tests.fleets import NOON
+
+SPAN = Span(NOON, NOON + 5 * MINUTE)
+STALENESS_S = 200
+Rows = Callable[[Fleet, pd.DataFrame], pd.DataFrame]
+
+
+def config(n_sites: int) -> FleetConfig:
+    mappings = [{"site_id": f"S-{i:03d}", "region_id": "R"} for i in range(n_sites)]
+    return FleetConfig.model_validate(
+        {
+            **fleets.content(),
+            "region_mappings": mappings,
+            "profile": "medium",
+            "staleness_threshold_s": STALENESS_S,
+        }
+    )
+
+
+def snapshots(sites: dict[str, list[int]], **values: Any) -> pd.DataFrame:
+    rows = [(site, t) for site, stamps in sites.items() for t in stamps]
+    frame = pd.DataFrame(rows, columns=["site_id", "timestamp"])
+    frame["timestamp"] = fleets.utc(frame["timestamp"].to_numpy())
+    return frame.assign(status=0, uptime_pct=100.0, fault_count=0, output_kw=256.0, **values)
+
+
+def ingested(fleet: Fleet, landed: pd.DataFrame, span: Span = SPAN) -> pd.DataFrame:
+    assignment = region_mapper(fleet, span)
+    return site_ingest(fleet, landed, assignment, fleets.UNTRAINED, span).site_kpi
+
+
+def since(landed: pd.DataFrame, instant: int) -> pd.DataFrame:
+    return landed[landed["timestamp"] >= fleets.utc(instant)]
+
+
+def carried() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+    """Return a site that was last heard of so long ago that it is just still fresh in the first window."""
+    oldest = NOON + MINUTE - STALENESS_S * SECOND
+    return config(1), snapshots({"S-000": [oldest]}), ingested
+
+
+def newly_changed() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+    """Return sites that say the same as before, which is carried from as far back as may be; some have no turn."""
+    oldest = NOON - STALENESS_S * SECOND
+    sites = {f"S-{i:03d}": [oldest, NOON + SECOND] for i in range(60)}
+    return config(60), snapshots(sites), ingested
+
+
+def persistent() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+    """Return a site that is out in the first of five windows and in two later ones: persistent, if all are read."""
+    stamps = [NOON + n * MINUTE + SECOND for n in range(-6, 5)]
+    frame = snapshots({f"S-{i:03d}": stamps for i in range(9)})
+    bad = [NOON + n * MINUTE + SECOND for n in (-4, -1, 0)]
+    is_bad = (frame["site_id"] == "S-000") & frame["timestamp"].isin(fleets.utc(bad))
+    frame.loc[is_bad, ["output_kw", "uptime_pct", "fault_count"]] = (0.0, 0.0, 20)
+
+    def ranked(fleet: Fleet, landed: pd.DataFrame) -> pd.DataFrame:
+        block = SPAN.widen(before=persistence_lookback(fleet))
+        wide = SPAN.widen(before=10 * MINUTE)
+        rows = ingested(fleet, landed, wide)
+        return performance_comparator(
+            fleet, rows, region_mapper(fleet, block), fleets.UNTRAINED, SPAN
+        )
+
+    return config(9), frame, ranked
+
+
+CASES = {
+    "carried_values": carried,
+    "newly_changed": newly_changed,
+    "persistent_outlier": persistent,
+}
+
+
+def test_every_declared_lookback_has_a_case() -> None:
+    assert CASES.keys() == LOOKBACKS.keys()
+
+
+@pytest.mark.parametrize("name", list(LOOKBACKS))
+def test_only_reading_less_than_declared_changes_the_rows(name: str) -> None:
+    settings, frame, rows_of = CASES[name]()
+    fleet, landed = Fleet.of(settings), fleets.landed(settings, frame)
+    back = LOOKBACKS[name].before(fleet, SPAN.start, SPAN.end)
+    assert back % fleet.interval == 0
+    exactly = rows_of(fleet, since(landed, NOON - back))
+    more = rows_of(fleet, since(landed, NOON - back - fleet.interval))
+    less = rows_of(fleet, since(landed, NOON - back + fleet.interval))
+    fleets.assert_same_rows(exactly, more)
+    fleets.assert_same_rows(exactly, rows_of(fleet, landed))
+    with pytest.raises(AssertionError):
+        fleets.assert_same_rows(exactly, less)
+
+
+def test_ingest_reads_as_far_back_as_the_longest_of_its_lookbacks() -> None:
+    fleet = Fleet.of(config(60))
+    longest = max(
+        lookback.before(fleet, SPAN.start, SPAN.end)
+        for lookback in LOOKBACKS.values()
+        if lookback.reads == "site_telemetry"
+    )
+    assert ingest_lookback(fleet, SPAN.start, SPAN.end) == longest
