@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,7 +47,8 @@ def ingested(fleet: Fleet, landed: pd.DataFrame, span: Span = SPAN) -> pd.DataFr
 
 
 def since(landed: pd.DataFrame, instant: int) -> pd.DataFrame:
-    return landed[landed["timestamp"] >= fleets.utc(instant)]
+    rows: pd.DataFrame = landed[landed["timestamp"] >= fleets.utc(instant)]
+    return rows
 
 
 def carried() -> tuple[FleetConfig, pd.DataFrame, Rows]:
@@ -66,7 +68,7 @@ def persistent() -> tuple[FleetConfig, pd.DataFrame, Rows]:
     """Return a site that is out in the first of five windows and in two later ones: persistent, if all are read."""
     stamps = [NOON + n * MINUTE + SECOND for n in range(-6, 5)]
     frame = snapshots({f"S-{i:03d}": stamps for i in range(9)})
-    bad = [NOON + n * MINUTE + SECOND for n in (-4, -1, 0)]
+    bad = np.array([NOON + n * MINUTE + SECOND for n in (-4, -1, 0)])
     is_bad = (frame["site_id"] == "S-000") & frame["timestamp"].isin(fleets.utc(bad))
     frame.loc[is_bad, ["output_kw", "uptime_pct", "fault_count"]] = (0.0, 0.0, 20)
 
