@@ -15,7 +15,7 @@ from fleet_dagster_tests import installations as at
 
 def storm_fleet(n_sites: int, **changes: Any) -> FleetConfig:
     """Return a fleet with windows of a minute."""
-    return at.plant(n_sites=n_sites, n_regions=2, interval_s=60, **changes)
+    return at.plant(**{"n_sites": n_sites, "n_regions": 2, "interval_s": 60, **changes})
 
 
 def feed(
@@ -34,14 +34,20 @@ def feed(
 
 
 def snapshots(
-    config: FleetConfig, start: int, minutes: Iterable[int], *, rough: Container[int]
+    config: FleetConfig,
+    start: int,
+    minutes: Iterable[int],
+    *,
+    rough: Container[int],
+    every: int = MINUTE,
+    after: int = 10 * SECOND,
 ) -> pa.Table:
-    """Return one snapshot of each site in each minute, 10 s after it begins, received at once."""
+    """Return one snapshot of each site in each minute, or window, somewhat after it begins, received at once."""
     sites = [m.site_id for m in config.region_mappings]
     columns: dict[str, list[Any]] = {"site_id": [], "timestamp": [], "status": []}
     for n in minutes:
         columns["site_id"] += sites
-        columns["timestamp"] += [_text(start + n * MINUTE + 10 * SECOND)] * len(sites)
+        columns["timestamp"] += [_text(start + n * every + after)] * len(sites)
         columns["status"] += [str(_status(i, n, rough)) for i in range(len(sites))]
     n_rows = len(columns["site_id"])
     noise = np.random.default_rng(7).normal(0.6, 0.05, (n_rows, len(config.kpis)))
