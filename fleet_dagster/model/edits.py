@@ -125,9 +125,21 @@ def redate_sites(
 def redated_sites(
     old: Sequence[RegionMapping], new: Sequence[RegionMapping], *, before: int
 ) -> dict[str, int]:
-    """Return the sites whose dated mappings differ before an instant, each with the first date that does [us].
+    """Find the sites whose dated mappings differ in the past.
 
     Mappings without a date say nothing about the past: they hold from when they are put in force.
+
+    Parameters
+    ----------
+    old, new : sequence of RegionMapping
+        The mappings in force, and those to come.
+    before : int
+        Where the past ends. [us]
+
+    Returns
+    -------
+    dict of str to int
+        Each such site, with the first date that differs. [us]
     """
     dated = [{m for m in entries if 0 < valid_from(m) < before} for entries in (old, new)]
     first: dict[str, int] = {}

@@ -3,7 +3,6 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,8 +253,7 @@ def test_a_file_applied_from_an_instant_does_not_reach_behind_it(store: Store) -
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return a store for many fleets, one for each example."""
-    folder: Path = tmp_path_factory.mktemp("settings")
-    with Store.at(folder / "home") as opened:
+    with Store.at(tmp_path_factory.mktemp("settings") / "home") as opened:
         yield opened
 
 
