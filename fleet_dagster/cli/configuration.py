@@ -4,7 +4,7 @@ import click
 
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.recorded import (
-    Fleets,
+    OpenFleet,
     as_record,
     change_records,
     edit_settings,
@@ -51,9 +51,9 @@ def apply(place: Place, fleet: str, *, start: str | None, as_json: bool) -> None
     with a valid_from of their own from then on. A content that was applied before is left alone, unless --from reaches
     further back.
     """
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, start, name="--from") if start else None
-    after = len(opened.store.registry.versions(fleet))
+    after = opened.store.registry.newest_version(fleet)
     opened.store.registry.apply(opened.config, source=opened.path, valid_from=asked)
     nothing = (
         f"already applied: {opened.path}. What was changed since stands: fleet config diff {fleet}"
@@ -71,7 +71,7 @@ def diff(place: Place, fleet: str, *, as_json: bool) -> None:
 
     Each line names a setting, what is in force, and what the file says. Exit code 1 when they differ.
     """
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     versions = opened.store.registry.versions(fleet)
     found = differences(_in_force(opened), opened.config.hot)
     is_applied = bool(versions) and versions[-1].source_digest == opened.config.hot.digest
@@ -94,7 +94,7 @@ def diff(place: Place, fleet: str, *, as_json: bool) -> None:
 @click.pass_obj
 def history(place: Place, fleet: str, *, as_json: bool) -> None:
     """List every version of a fleet's hot settings: from when it holds, who made it, what it changed."""
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     versions = opened.store.registry.history(fleet)
     if as_json:
         print_json([as_record(one) for one in versions])
@@ -123,10 +123,10 @@ def set_(
     NAME is outlier_sigma, anomaly_threshold, deviation_sigma, min_good_pct, staleness_threshold_s, health_weights (a preset),
     uptime_weight, fault_weight or weight.KPI. 0 gives outlier_sigma and anomaly_threshold the profile's value.
     """
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, start, name="--from") if start else None
     wanted = _pairs(values)
-    after = len(opened.store.registry.versions(fleet))
+    after = opened.store.registry.newest_version(fleet)
 
     def edit(settings: HotSettings, _at: int) -> HotSettings:
         return set_values(settings, wanted, opened.config.kpi_names)
@@ -158,7 +158,7 @@ def _show_version(one: VersionHistory) -> None:
     show_changes(one.changes)
 
 
-def _in_force(opened: Fleets) -> HotSettings:
+def _in_force(opened: OpenFleet) -> HotSettings:
     return opened.store.registry.fleet(opened.config).settings_at(opened.next_window())
 
 

@@ -31,7 +31,7 @@ from_instant = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class Fleets:
+class OpenFleet:
     """One fleet of an installation, opened."""
 
     store: Store
@@ -39,7 +39,7 @@ class Fleets:
     path: str
 
     @classmethod
-    def of(cls, place: Place, fleet: str) -> "Fleets":
+    def of(cls, place: Place, fleet: str) -> "OpenFleet":
         """Open a fleet of the installation."""
         installation = place.installation()
         config = installation.config(fleet)
@@ -50,7 +50,7 @@ class Fleets:
         return ceil_to(now_us() if at is None else at, self.config.interval_s * SECOND)
 
 
-def edit_settings(fleet: Fleets, edit: Edit, *, start: int | None, source: str) -> None:
+def edit_settings(fleet: OpenFleet, edit: Edit, *, start: int | None, source: str) -> None:
     """Record a partial edit, and warn where the file has changes of its own that wait."""
     versions = fleet.store.registry.versions(fleet.config.name)
     if versions and versions[-1].source_digest != fleet.config.hot.digest:
@@ -62,7 +62,7 @@ def edit_settings(fleet: Fleets, edit: Edit, *, start: int | None, source: str) 
 
 
 def show_recorded(
-    fleet: Fleets, *, after: int, asked: int | None, as_json: bool, nothing: str
+    fleet: OpenFleet, *, after: int, asked: int | None, as_json: bool, nothing: str
 ) -> None:
     """Say which versions were recorded after a number, what they change, and how stored days follow."""
     name = fleet.config.name
@@ -83,7 +83,7 @@ def show_recorded(
     if not made:
         note(f"Fleet {name}: {nothing}")
     for one in made:
-        _show(name, one, asked)
+        _show(fleet, one, asked)
     if command:
         click.echo(
             f"Stored windows of {counted(len(keys), 'partition')} are no longer current ({keys[0]} to {keys[-1]}). While Dagster "
@@ -123,12 +123,13 @@ def show_changes(changes: Sequence[Change]) -> None:
         click.echo(f"  and {len(changes) - _LINES} more (--json lists them all)")
 
 
-def _show(name: str, one: VersionHistory, asked: int | None) -> None:
-    version = one.version
-    is_rounded = asked is not None and asked < version.valid_from
-    rounded = f" (the first window at or after {utc(instant(asked or 0))})" if is_rounded else ""
+def _show(fleet: OpenFleet, one: VersionHistory, asked: int | None) -> None:
+    version, rounded = one.version, ""
+    if asked is not None and asked != version.valid_from == fleet.next_window(asked):
+        rounded = f" (the first window at or after {utc(instant(asked))})"
+    start = since(version.valid_from)
     click.echo(
-        f"Fleet {name}: version {version.version_no} is in force from {since(version.valid_from)}{rounded}"
+        f"Fleet {fleet.config.name}: version {version.version_no} is in force from {start}{rounded}"
     )
     show_changes(one.changes)
     if not one.changes and version.version_no > 1:

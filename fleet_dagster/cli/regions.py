@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.recorded import Fleets, edit_settings, from_instant, show_recorded
+from fleet_dagster.cli.recorded import OpenFleet, edit_settings, from_instant, show_recorded
 from fleet_dagster.cli.spans import read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.windows import SECOND, floor_to
@@ -34,7 +34,7 @@ def regions() -> None:
 @click.pass_obj
 def list_(place: Place, fleet: str, *, at: str | None, as_json: bool) -> None:
     """List a fleet's sites by region, those that no mapping names last."""
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, at, name="--at") if at else None
     interval = opened.config.interval_s * SECOND
     window = opened.next_window() if asked is None else floor_to(asked, interval)
@@ -86,11 +86,11 @@ def move(
     What is not named stays: weight, critical, upstream sites, place. A site that was not mapped before is added. Mappings of
     the site that begin later stay as they are.
     """
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, start, name="--from") if start else None
     given = {"weight": weight, "critical": critical, "depends_on": depends_on or None}
     changes = {name: value for name, value in given.items() if value is not None}
-    after = len(opened.store.registry.versions(fleet))
+    after = opened.store.registry.newest_version(fleet)
 
     def edit(settings: HotSettings, at: int) -> HotSettings:
         return move_site(settings, site, region, at=at, **changes)
@@ -109,9 +109,9 @@ def move(
 @click.pass_obj
 def unmap(place: Place, fleet: str, site: str, *, start: str | None, as_json: bool) -> None:
     """Take a site out of its region, from a window on; it then counts as region `unmapped`."""
-    opened = Fleets.of(place, fleet)
+    opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, start, name="--from") if start else None
-    after = len(opened.store.registry.versions(fleet))
+    after = opened.store.registry.newest_version(fleet)
 
     def edit(settings: HotSettings, _at: int) -> HotSettings:
         return unmap_site(settings, site)

@@ -75,20 +75,21 @@ def fleet_file_sensor(
         store: Store = getattr(context.resources, RESOURCE_KEY)
         files: Installation = getattr(context.resources, FILES_KEY)
         before = Seen.parse(context.cursor)
-        known = store.registry.versions(config.name)
+        known = store.registry.newest_version(config.name)
         looked = look_at_file(store, config, files.file_of(config.name), before)
-        dealt = len(known) if before.version_no is None else before.version_no
-        versions = store.registry.versions(config.name)
-        after = Seen(looked.seen.file, len(versions), looked.seen.outdated)
-        keys = altered(store, config, partitions, versions[dealt:])
+        dealt = known if before.version_no is None else before.version_no
+        newest = store.registry.newest_version(config.name)
+        fresh = store.registry.versions(config.name)[dealt:] if newest > dealt else []
+        after = Seen(looked.seen.file, newest, looked.seen.outdated)
+        keys = altered(store, config, partitions, fresh)
         if not keys:
             return dg.SensorResult(skip_reason=looked.words, cursor=str(after))
         context.log.info(looked.words)
         requests = [
             dg.RunRequest(
-                run_key=f"{config.name}:settings:{len(versions)}:{key}",
+                run_key=f"{config.name}:settings:{newest}:{key}",
                 partition_key=key,
-                tags={VERSION_TAG: str(len(versions))},
+                tags={VERSION_TAG: str(newest)},
             )
             for key in keys
         ]

@@ -13,7 +13,7 @@ from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, fir
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
-from fleet_dagster.storage.control.schema import sites
+from fleet_dagster.storage.control.schema import config_versions, sites
 from fleet_dagster.storage.storms import read_storms
 from fleet_dagster.storage.versions import (
     Draft,
@@ -101,6 +101,12 @@ class Registry:
         """Return every version of a fleet's settings, in the order in which they were recorded."""
         with self.control.reading() as tx:
             return read_versions(tx, fleet)
+
+    def newest_version(self, fleet: str) -> int:
+        """Return the number of the version recorded last; 0 before the first."""
+        query = sa.select(sa.func.max(config_versions.c.version_no))
+        with self.control.reading() as tx:
+            return int(tx.execute(query.where(config_versions.c.fleet == fleet)).scalar() or 0)
 
     def fleet(self, config: FleetConfig) -> Fleet:
         """Return the fleet as of every window: the given structure, the recorded settings, sites and storms."""
