@@ -152,7 +152,7 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
 def _show_version(one: VersionHistory) -> None:
     version = one.version
     click.echo(
-        f"version {version.version_no}  from {since(version.valid_from)}, recorded {utc(instant(version.applied_at))} by "
+        f"version {version.version_no} ({version.digest})  from {since(version.valid_from)}, recorded {utc(instant(version.applied_at))} by "
         f"{version.source}{'' if one.is_in_force else '; later versions have taken all of its windows'}"
     )
     show_changes(one.changes)

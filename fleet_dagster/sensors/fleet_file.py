@@ -115,7 +115,7 @@ def look_at_file(store: "Store", config: FleetConfig, path: Path | None, before:
         The file is invalid; nothing was applied, and the next tick looks again.
     """
     if path is None:
-        words = f"fleet {config.name} has no file in the fleets folder: it is defined in Python, and so are its settings"
+        words = f"fleet {config.name} has no file in the fleets folder, it is defined in Python: there is no edit to notice"
         return Looked(Seen(), words)
     digest, structure = _digest(path), _structure(config)
     is_seen = before.file == digest

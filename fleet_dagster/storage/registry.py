@@ -177,8 +177,9 @@ class Registry:
 
 
 def _window(config: FleetConfig, instant: int | None) -> int:
-    """Return the start of the first window at or after an instant, by default now [us]."""
-    return ceil_to(now_us() if instant is None else instant, config.interval_s * 1_000_000)
+    """Return the start of the first window at or after an instant, by default now; never before time begins [us]."""
+    wanted = now_us() if instant is None else max(BEGINNING, instant)
+    return ceil_to(wanted, config.interval_s * 1_000_000)
 
 
 def _is_applied(config: FleetConfig, known: Sequence[Version], valid_from: int | None) -> bool:

@@ -137,11 +137,23 @@ def test_history_lists_who_changed_what_and_from_when(plant: Path) -> None:
     done(fleet(plant, "config", "set", "plant", "outlier_sigma=2", "--from", NOON))
     done(fleet(plant, "config", "set", "plant", "outlier_sigma=1", "--from", DAY))
     said = done(fleet(plant, "config", "history", "plant"))
-    assert "version 1  from the beginning" in said
+    digest = in_force(plant)["digest"]
+    assert f"version 3 ({digest})  from 2026-01-05 00:00:00 UTC" in said
+    assert "from the beginning" in said
     assert "plant.yaml" in said
-    assert "version 2  from 2026-01-05 12:00:00 UTC" in said
+    assert "from 2026-01-05 12:00:00 UTC" in said
     assert "by fleet config set outlier_sigma=2; later versions have taken all" in said
     assert "outlier_sigma: 3 → 1" in said
+
+
+def test_a_change_may_begin_in_the_future_or_before_all_time(plant: Path) -> None:
+    done(fleet(plant, "config", "set", "plant", "outlier_sigma=2", "--from", "2100-01-01"))
+    assert fleet(plant, "config", "diff", "plant").exit_code == 0
+    done(fleet(plant, "config", "set", "plant", "outlier_sigma=1", "--from", "1950-01-01"))
+    history = printed(fleet(plant, "config", "history", "plant", "--json"))
+    starts = [one["valid_from"] for one in history if one["is_in_force"]]
+    assert starts == [None, "2100-01-01T00:00:00Z"]
+    assert "outlier_sigma: 1 → 3" in fleet(plant, "config", "diff", "plant").output
 
 
 def test_history_of_a_fleet_without_settings_says_what_to_do(tmp_path: Path) -> None:
