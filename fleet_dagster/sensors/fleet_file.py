@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 INTERVAL_S = 15
 VERSION_TAG = "fleet/settings_version"
 """Run tag: the version of the settings that the run was requested for."""
+_RELOAD = "Reload the code location (Deployment, Reload all; or start `fleet up` again)"
 _STRUCTURE = [name for name in FleetConfig.model_fields if name not in HotSettings.model_fields]
 
 
@@ -85,17 +86,19 @@ def fleet_file_sensor(
         if not keys:
             return dg.SensorResult(skip_reason=looked.words, cursor=str(after))
         context.log.info(looked.words)
-        requests = [
-            dg.RunRequest(
-                run_key=f"{config.name}:settings:{newest}:{key}",
-                partition_key=key,
-                tags={VERSION_TAG: str(newest)},
-            )
-            for key in keys
-        ]
+        requests = [_request(config, key, newest) for key in keys]
         return dg.SensorResult(run_requests=requests, cursor=str(after))
 
     return tick
+
+
+def _request(config: FleetConfig, key: str, version_no: int) -> dg.RunRequest:
+    """Request a partition once for a version, however often that is asked."""
+    return dg.RunRequest(
+        run_key=f"{config.name}:settings:{version_no}:{key}",
+        partition_key=key,
+        tags={VERSION_TAG: str(version_no)},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,6 @@ def look_at_file(store: "Store", config: FleetConfig, path: Path | None, before:
     if is_seen and before.outdated == structure:
         return Looked(before, f"{path.name} is unchanged since its structure changed. {_RELOAD}")
     return _apply(store, config, path, Seen(file=digest))
-
-
-_RELOAD = "Reload the code location (Deployment, Reload all; or start `fleet up` again)"
 
 
 def _apply(store: "Store", config: FleetConfig, path: Path, seen: Seen) -> Looked:
