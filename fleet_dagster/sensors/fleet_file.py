@@ -15,17 +15,15 @@ from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to
 from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.yaml_file import load_config
-from fleet_dagster.partitions import Partitions, keys_touching
+from fleet_dagster.partitions import Partitions, keys_touching, span_of
 from fleet_dagster.refresh.touched import touched
 from fleet_dagster.resources import FILES_KEY, RESOURCE_KEY
+from fleet_dagster.run_requests import storm_in, windows_run
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.versions import Version, with_settings
 
-if TYPE_CHECKING:  # Dagster gives this class no public name
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
+if TYPE_CHECKING:
+    from fleet_dagster.sensors import WindowsJob
     from fleet_dagster.storage.installation import Installation
     from fleet_dagster.storage.store import Store
 
@@ -57,7 +55,7 @@ class Seen:
 
 
 def fleet_file_sensor(
-    config: FleetConfig, partitions: Partitions, job: "UnresolvedAssetJobDefinition"
+    config: FleetConfig, partitions: Partitions, job: "WindowsJob"
 ) -> dg.SensorDefinition:
     """Apply edits of the fleet's file, and request the windows that a change of settings has altered."""
 
@@ -86,17 +84,21 @@ def fleet_file_sensor(
         if not keys:
             return dg.SensorResult(skip_reason=looked.words, cursor=str(after))
         context.log.info(looked.words)
-        requests = [_request(config, key, newest) for key in keys]
+        requests = [request(store, config, partitions, key, version_no=newest) for key in keys]
         return dg.SensorResult(run_requests=requests, cursor=str(after))
 
     return tick
 
 
-def _request(config: FleetConfig, key: str, version_no: int) -> dg.RunRequest:
+def request(
+    store: "Store", config: FleetConfig, partitions: Partitions, key: str, *, version_no: int
+) -> dg.RunRequest:
     """Request a partition once for a version, however often that is asked."""
-    return dg.RunRequest(
+    return windows_run(
+        config,
+        key,
         run_key=f"{config.name}:settings:{version_no}:{key}",
-        partition_key=key,
+        storm=storm_in(store, config, span_of(partitions, key)),
         tags={VERSION_TAG: str(version_no)},
     )
 
