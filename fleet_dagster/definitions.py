@@ -20,9 +20,10 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.partitions import partitions_of
-from fleet_dagster.resources import RESOURCE_KEY, resource_of
+from fleet_dagster.resources import FILES_KEY, RESOURCE_KEY, files_of, resource_of
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
 from fleet_dagster.sensors import FleetSensor
+from fleet_dagster.sensors.fleet_file import fleet_file_sensor
 from fleet_dagster.sensors.storm_monitor import storm_monitor
 from fleet_dagster.storage.installation import Installation
 
@@ -36,13 +37,13 @@ NODES = (
     regional_scorer,
     performance_comparator,
 )
-SENSORS: tuple[FleetSensor, ...] = (storm_monitor,)
+SENSORS: tuple[FleetSensor, ...] = (fleet_file_sensor, storm_monitor)
 
 
 def create_fleet(
     config: FleetConfig | Mapping[str, Any], installation: Installation | None = None
 ) -> dg.Definitions:
-    """Return the definitions of one fleet: its assets and checks, its job and its schedule.
+    """Return the definitions of one fleet: its assets and checks, its job, its schedule and its sensors.
 
     `config` may be a mapping, with the content of a fleet's file. Without an installation, storage is where FLEET_HOME and
     its kin point when a run starts.
@@ -63,7 +64,7 @@ def create_fleet(
         jobs=[job],
         schedules=[windows_schedule(config, partitions, job)],
         sensors=sensors,
-        resources={RESOURCE_KEY: resource_of(installation)},
+        resources={RESOURCE_KEY: resource_of(installation), FILES_KEY: files_of(installation)},
         executor=dg.in_process_executor,
     )
 

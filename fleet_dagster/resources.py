@@ -1,4 +1,4 @@
-"""The one resource: a door to the installation's storage."""
+"""The resources: a door to the installation's storage, and the folder of its fleets' files."""
 
 import functools
 import os
@@ -12,6 +12,7 @@ from fleet_dagster.storage.installation import Installation
 from fleet_dagster.storage.store import Store
 
 RESOURCE_KEY = "installation"
+FILES_KEY = "fleet_files"
 
 
 class InstallationResource(dg.ConfigurableResource["Store"]):
@@ -40,6 +41,25 @@ class InstallationResource(dg.ConfigurableResource["Store"]):
         }
         environment = {**os.environ, **{name: value for name, value in given.items() if value}}
         return Installation.from_environment(environment, folder=Path.cwd())
+
+
+class FleetFilesResource(dg.ConfigurableResource["Installation"]):
+    """Tells where the fleets' files are; what is left empty comes from FLEET_FLEETS."""
+
+    fleets_folder: str = ""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Installation:  # noqa: ARG002 - Dagster's signature
+        """Return the installation whose folder it is."""
+        given = {"FLEET_FLEETS": self.fleets_folder} if self.fleets_folder else {}
+        return Installation.from_environment({**os.environ, **given}, folder=Path.cwd())
+
+
+@functools.cache
+def files_of(installation: Installation | None) -> FleetFilesResource:
+    """Return the resource of an installation's fleet files, or of the environment's; one object each, too."""
+    if installation is None:
+        return FleetFilesResource()
+    return FleetFilesResource(fleets_folder=str(installation.fleets_folder))
 
 
 @functools.cache

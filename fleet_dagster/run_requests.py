@@ -1,10 +1,15 @@
 """Requests for runs of a fleet's windows job, as schedules and sensors make them."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from fleet_dagster.core.windows import Span
 from fleet_dagster.model.config import FleetConfig
+
+if TYPE_CHECKING:
+    from fleet_dagster.storage.store import Store
 
 STORM_TAG = "fleet/storm_episode"
 """Run tag: the storm episode in force when the run was requested."""
@@ -27,6 +32,12 @@ def windows_run(
         tags={**(tags or {}), **named},
         run_config=ingest_config(config, storm) if storm else {},
     )
+
+
+def storm_in(store: "Store", config: FleetConfig, span: Span) -> str | None:
+    """Return the newest storm episode of a span, if any."""
+    found = store.storms.recorded(config.name, span)
+    return found[-1].episode.episode_id if found else None
 
 
 def ingest_op(config: FleetConfig) -> str:

@@ -19,7 +19,7 @@ from fleet_dagster.model.tables import (
 from fleet_dagster.partitions import Partitions, keys_touching, microseconds, span_of
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.resources import RESOURCE_KEY
-from fleet_dagster.run_requests import windows_run
+from fleet_dagster.run_requests import storm_in, windows_run
 from fleet_dagster.storage.maintenance import expired_days
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
@@ -103,16 +103,10 @@ def windows_schedule(
                 config,
                 key,
                 run_key=f"{config.name}:{key}:{now}",
-                storm=_storm_in(store, config, span_of(partitions, key)),
+                storm=storm_in(store, config, span_of(partitions, key)),
             )
 
     return tick
-
-
-def _storm_in(store: "Store", config: FleetConfig, span: Span) -> str | None:
-    """Return the newest storm episode of a span, if any."""
-    found = store.storms.recorded(config.name, span)
-    return found[-1].episode.episode_id if found else None
 
 
 def _nothing_free(config: FleetConfig, running: Sequence[str]) -> str:

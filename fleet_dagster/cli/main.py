@@ -12,7 +12,14 @@ from fleet_dagster.model.errors import FleetError, LeaseError, StorageError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("setup:init", "Write a new fleet's file, ready to edit."),
     "validate": ("setup:validate", "Check fleet files; every problem is named with its line."),
-    "config": ("setup:config", "Show what a fleet's file may say."),
+    "config": (
+        "configuration:config",
+        "Put settings in force without a restart, and show what was changed when.",
+    ),
+    "regions": (
+        "regions:regions",
+        "Show and change which site lies in which region, without a restart.",
+    ),
     "simulate": (
         "land:simulate",
         "Make demo telemetry with planted faults, and the truth about them.",

@@ -1,4 +1,4 @@
-"""`fleet init`, `fleet validate` and `fleet config`: the fleets' files."""
+"""`fleet init` and `fleet validate`: the fleets' files."""
 
 import datetime as dt
 import json
@@ -125,17 +125,6 @@ def validate(place: Place, files: tuple[Path, ...], *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@click.group()
-def config() -> None:
-    """Show what a fleet's file may say."""
-
-
-@config.command()
-def schema() -> None:
-    """Print the JSON Schema of a fleet's file, for editors."""
-    click.echo(schema_text(), nl=False)
-
-
 def schema_text() -> str:
     """Return the JSON Schema of a fleet's file."""
     content = FleetConfig.model_json_schema()
@@ -155,8 +144,7 @@ def _named(field: dict[str, object], names: list[str]) -> dict[str, object]:
 
 
 def _fleet_files(place: Place) -> list[Path]:
-    folder = place.installation().fleets_folder
-    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    return place.installation().files()
 
 
 def _checked(path: Path) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Where an installation keeps things: its fleets' files, lake, control database and Dagster home."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,9 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError, UnknownFleetError
 from fleet_dagster.model.yaml_file import load_config
 from fleet_dagster.storage.store import Store
+
+_NAME_LINE = re.compile(r"""^(?:\{\s*)?["']?name["']?\s*:\s*["']?([a-z][a-z0-9_]*)""", re.MULTILINE)
+"""The line of a fleet's file that names the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,21 @@ class Installation:
         self.home.mkdir(parents=True, exist_ok=True)
         return Store.of(self.lake_root, self.control_url)
 
+    def files(self) -> list[Path]:
+        """Return the fleets' files, in order of name."""
+        return sorted([*self.fleets_folder.glob("*.yaml"), *self.fleets_folder.glob("*.yml")])
+
+    def file_of(self, fleet: str) -> Path | None:
+        """Return the file that defines a fleet, valid or not; None where no file does.
+
+        Only the line with the name is looked at: a file named after the fleet first, then the others.
+        """
+        for path in sorted(self.files(), key=lambda p: p.stem != fleet):
+            named = _NAME_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
+            if named.group(1) == fleet if named else path.stem == fleet:
+                return path
+        return None
+
     def configs(self) -> dict[str, FleetConfig]:
         """Read every fleet file of the folder, by fleet name.
 
@@ -61,7 +80,7 @@ class Installation:
             A file is invalid, or two files define the same fleet.
         """
         found: dict[str, FleetConfig] = {}
-        for path in sorted([*self.fleets_folder.glob("*.yaml"), *self.fleets_folder.glob("*.yml")]):
+        for path in self.files():
             config = load_config(path)
             if config.name in found:
                 raise ConfigError(

@@ -1,14 +1,13 @@
 """What is registered: sites in order of registration, and the versions of each fleet's hot settings."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import takewhile
 
 import sqlalchemy as sa
 
 from fleet_dagster.core.windows import ceil_to, floor_to
-from fleet_dagster.model.config import FleetConfig, HotSettings, content_digest, larger_profile
+from fleet_dagster.model.config import FleetConfig, larger_profile
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, first_mapped
 from fleet_dagster.model.storms import StormEpisode
@@ -16,6 +15,21 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import config_versions, sites
 from fleet_dagster.storage.storms import read_storms
+from fleet_dagster.storage.versions import (
+    Draft,
+    Edit,
+    Version,
+    VersionHistory,
+    append,
+    dated,
+    edited,
+    history_of,
+    in_force,
+    kpi_positions,
+    read_versions,
+    refuse_moved_kpis,
+    remember_kpis,
+)
 
 
 class Registry:
@@ -29,74 +43,75 @@ class Registry:
     ) -> bool:
         """Put a configuration in force, once per content; tells whether that made a new version.
 
-        The first version is valid from the beginning of time, later ones from `valid_from` (by default: now). The sites it
-        maps are registered, in the order in which it names them.
+        The first version is valid from the beginning of time, later ones from `valid_from` rounded up to a window (by
+        default: the next). They stand from there on, whatever was recorded before. Mappings that the configuration dates
+        in the past hold from their dates on, unless `valid_from` is given. The same content once more makes no version,
+        even where partial edits have changed things since, unless it is to reach further back. The sites it maps are
+        registered, in the order in which it names them.
         """
-        source_digest = content_digest(config.hot.model_dump(mode="json"))
         with self.control.transaction() as tx:
-            self.control.serialize(tx, "registry")
-            known = tx.execute(
-                sa.select(config_versions)
-                .where(config_versions.c.fleet == config.name)
-                .order_by(config_versions.c.version_no)
-            ).all()
-            _refuse_moved_kpis(config, source, known)
-            if known and known[-1].source_digest == source_digest:
-                self._remember_kpis(tx, config, known[-1])
+            known = self._locked_versions(tx, config, source)
+            if _is_applied(config, known, valid_from):
+                remember_kpis(tx, config, known[-1])
                 return False
-            start = BEGINNING if not known else (now_us() if valid_from is None else valid_from)
-            window = ceil_to(start, config.interval_s * 1_000_000)
-            mapped = [(site, max(first, window)) for site, first in first_mapped(config).items()]
-            _refuse_too_many(config, source, _active_from(tx, config.name).keys() | dict(mapped))
-            _register(tx, config.name, mapped)
-            tx.execute(
-                sa.insert(config_versions).values(
-                    fleet=config.name,
-                    version_no=len(known) + 1,
-                    valid_from=start,
-                    digest=config.hot.digest,
-                    content=config.hot.model_dump_json(),
-                    kpis=_kpi_positions(config),
-                    source=source[:512],
-                    source_digest=source_digest,
-                    applied_at=now_us(),
-                )
-            )
+            drafts = [Draft(BEGINNING, config)]
+            if known:
+                start = _window(config, valid_from)
+                past = dated(config, known, start, source=source) if valid_from is None else []
+                drafts = [*past, Draft(start, config)]
+            self._record(tx, known, drafts, source=source, source_digest=config.hot.digest)
         return True
+
+    def edit(
+        self, config: FleetConfig, edit: Edit, *, source: str, valid_from: int | None = None
+    ) -> list[Version]:
+        """Change a part of the settings from a window on, all or nothing; returns the versions that made, if any.
+
+        `valid_from` is rounded up to a window (by default: the next). Every version in force from there on gets the
+        edit. Where the fleet has no settings yet, those of `config` are put in force first.
+        """
+        with self.control.transaction() as tx:
+            known = self._locked_versions(tx, config, source)
+            if not known:
+                first = [Draft(BEGINNING, config)]
+                known = self._record(
+                    tx, [], first, source="first settings", source_digest=config.hot.digest
+                )
+            start = _window(config, valid_from)
+            drafts = edited(config, known, edit, start=start, source=source)
+            kept = known[-1].source_digest
+            return self._record(tx, known, drafts, source=source, source_digest=kept)
 
     def ensure(self, config: FleetConfig) -> None:
         """Put a configuration in force if its fleet has none yet; refuse one whose KPIs have moved."""
         with self.control.reading() as tx:
-            newest = tx.execute(
-                sa.select(config_versions)
-                .where(config_versions.c.fleet == config.name)
-                .order_by(config_versions.c.version_no.desc())
-                .limit(1)
-            ).all()
-        _refuse_moved_kpis(config, "code location", newest)
-        if not newest:
+            known = read_versions(tx, config.name)
+        refuse_moved_kpis(config, "code location", known)
+        if not known:
             self.apply(config, source="code location")
-        elif newest[0].kpis != _kpi_positions(config):
+        elif known[-1].kpis != kpi_positions(config):
             with self.control.transaction() as tx:
-                self._remember_kpis(tx, config, newest[0])
+                remember_kpis(tx, config, known[-1])
 
-    @staticmethod
-    def _remember_kpis(tx: sa.Connection, config: FleetConfig, newest: Any) -> None:  # Any: a row
-        """Keep the places of KPIs that were appended: they may not move from now on either."""
-        here = (
-            config_versions.c.fleet == config.name,
-            config_versions.c.version_no == newest.version_no,
-        )
-        tx.execute(sa.update(config_versions).where(*here).values(kpis=_kpi_positions(config)))
+    def history(self, fleet: str) -> list[VersionHistory]:
+        """Return every version of a fleet's settings and what it changed, in the order in which they were recorded."""
+        return history_of(self.versions(fleet))
+
+    def versions(self, fleet: str) -> list[Version]:
+        """Return every version of a fleet's settings, in the order in which they were recorded."""
+        with self.control.reading() as tx:
+            return read_versions(tx, fleet)
+
+    def newest_version(self, fleet: str) -> int:
+        """Return the number of the version recorded last; 0 before the first."""
+        query = sa.select(sa.func.max(config_versions.c.version_no))
+        with self.control.reading() as tx:
+            return int(tx.execute(query.where(config_versions.c.fleet == fleet)).scalar() or 0)
 
     def fleet(self, config: FleetConfig) -> Fleet:
         """Return the fleet as of every window: the given structure, the recorded settings, sites and storms."""
         with self.control.reading() as tx:
-            versions = tx.execute(
-                sa.select(config_versions)
-                .where(config_versions.c.fleet == config.name)
-                .order_by(config_versions.c.valid_from, config_versions.c.version_no)
-            ).all()
+            versions = read_versions(tx, config.name)
             storms = [recorded.episode for recorded in read_storms(tx, config.name)]
             registered = tx.execute(
                 sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)
@@ -106,13 +121,41 @@ class Registry:
             return Fleet.of(config, storms=episodes)
         return Fleet(
             config,
-            tuple(
-                ConfigVersion(v.valid_from, HotSettings.model_validate_json(v.content), v.digest)
-                for v in _in_force(versions)
-            ),
+            tuple(ConfigVersion(v.valid_from, v.settings(), v.digest) for v in in_force(versions)),
             tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered),
             tuple(episodes),
         )
+
+    def _locked_versions(
+        self, tx: sa.Connection, config: FleetConfig, source: str
+    ) -> list[Version]:
+        """Return the versions, while no other transaction changes settings or sites."""
+        self.control.serialize(tx, "registry")
+        known = read_versions(tx, config.name)
+        refuse_moved_kpis(config, source, known)
+        return known
+
+    @staticmethod
+    def _record(
+        tx: sa.Connection,
+        known: Sequence[Version],
+        drafts: Sequence[Draft],
+        *,
+        source: str,
+        source_digest: str,
+    ) -> list[Version]:
+        """Record versions and register the sites they map, from the window in which each is first mapped."""
+        first: dict[str, int] = {}
+        for draft in drafts:
+            for site, start in first_mapped(draft.config).items():
+                window = max(start, draft.valid_from)
+                first[site] = min(window, first.get(site, window))
+        if drafts:
+            config = drafts[0].config
+            known_sites = _active_from(tx, config.name).keys()
+            _refuse_too_many(config, source, known_sites | first.keys())
+            _register(tx, config.name, list(first.items()))
+        return append(tx, known, drafts, source=source, source_digest=source_digest)
 
     def admit(self, config: FleetConfig, seen: Sequence[tuple[str, int]]) -> set[str]:
         """Register sites that telemetry names, as far as the profile allows; returns those that are registered.
@@ -133,19 +176,20 @@ class Registry:
         return known.keys() | {site for site, _ in strangers}
 
 
-def _in_force(versions: Sequence[Any]) -> list[Any]:  # Any: rows of config_versions
-    """Return the versions that govern any window: a later one stands for every window from its valid_from on.
+def _window(config: FleetConfig, instant: int | None) -> int:
+    """Return the start of the first window at or after an instant, by default now; never before time begins [us]."""
+    wanted = now_us() if instant is None else max(BEGINNING, instant)
+    return ceil_to(wanted, config.interval_s * 1_000_000)
 
-    `versions` are in order of valid_from.
-    """
-    found: list[Any] = []
-    for version in versions:
-        if found and version.version_no < found[-1].version_no:
-            continue
-        if found and version.valid_from == found[-1].valid_from:
-            found.pop()
-        found.append(version)
-    return found
+
+def _is_applied(config: FleetConfig, known: Sequence[Version], valid_from: int | None) -> bool:
+    """Tell whether a content was applied last, and is not to reach further back than it did then."""
+    digest = config.hot.digest
+    lasting = list(takewhile(lambda v: v.source_digest == digest, reversed(known)))
+    applied = [v.valid_from for v in lasting if v.digest == digest]
+    if not lasting:
+        return False
+    return valid_from is None or _window(config, valid_from) >= min(applied, default=BEGINNING)
 
 
 def _on_windows(storms: Sequence[StormEpisode], interval: int) -> list[StormEpisode]:
@@ -189,25 +233,5 @@ def _refuse_too_many(config: FleetConfig, source: str, sites: Collection[str]) -
         problem = (
             f"region_mappings: with those registered before the fleet would have {len(sites)} sites, profile "
             f"{config.profile.name!r} allows {most}. {larger_profile(len(sites))}"
-        )
-        raise ConfigError(source, [problem])
-
-
-def _kpi_positions(config: FleetConfig) -> str:
-    return json.dumps([[kpi.name, kpi.unit] for kpi in config.kpis])
-
-
-def _refuse_moved_kpis(config: FleetConfig, source: str, known: Sequence[Any]) -> None:  # Any: rows
-    """Refuse a configuration in which a KPI has another place or unit: landed readings are kept by place."""
-    if not known:
-        return
-    before = [tuple(kpi) for kpi in json.loads(known[-1].kpis)]
-    now = [(kpi.name, kpi.unit) for kpi in config.kpis]
-    moved = [old for old, new in zip(before, now, strict=False) if old != new] + before[len(now) :]
-    if moved:
-        name, unit = moved[0]
-        problem = (
-            f"kpis: {name!r} [{unit}] no longer has its place (number {before.index(moved[0])}) or unit, and landed "
-            "readings are kept by place. Put it back and append new KPIs at the end, or define a new fleet"
         )
         raise ConfigError(source, [problem])
