@@ -15,7 +15,7 @@ from fleet_dagster.assets.region_mapper import region_mapper
 from fleet_dagster.assets.regional_scorer import regional_scorer
 from fleet_dagster.assets.site_ingest import site_ingest
 from fleet_dagster.assets.site_telemetry import site_telemetry
-from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
+from fleet_dagster.jobs import lake_maintenance, purge_event_log, trial_job, windows_job
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.model.yaml_file import validate_config
@@ -61,7 +61,7 @@ def create_fleet(
     nodes = [node(config, partitions) for node in NODES]
     return dg.Definitions(
         assets=[site_telemetry(config, partitions), *dg.map_asset_specs(_watched, nodes)],
-        jobs=[job],
+        jobs=[job, trial_job(config)],
         schedules=[windows_schedule(config, partitions, job)],
         sensors=sensors,
         resources={RESOURCE_KEY: resource_of(installation), FILES_KEY: files_of(installation)},

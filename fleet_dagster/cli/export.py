@@ -36,11 +36,22 @@ _KINDS: dict[str, FileKind] = {".csv": "csv", ".parquet": "parquet", ".jsonl": "
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write: .csv, .parquet or .jsonl.",
 )
+@click.option(
+    "--trial", metavar="RUN_ID", help="What a run tried out with `fleet run --as-of`, instead."
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @installation_options
 @click.pass_obj
 def export(
-    place: Place, fleet: str, table: str, start: str, end: str, *, out: Path, force: bool
+    place: Place,
+    fleet: str,
+    table: str,
+    start: str,
+    end: str,
+    *,
+    out: Path,
+    trial: str | None,
+    force: bool,
 ) -> None:
     """Write a table's rows to a CSV or Parquet file.
 
@@ -60,7 +71,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"exporting {table}") as bar, table_writer(out, kind) as write:
         for day in span.days():
-            rows = _rows(store, _EXPORTED[table], fleet, day)
+            rows = _rows(store, _EXPORTED[table], fleet, day, trial)
             if rows.num_rows:
                 write(rows)
             n_rows += rows.num_rows
@@ -74,13 +85,16 @@ def export(
     note(f"Wrote {counted(n_rows, 'row')} of {table} to {out}.")
 
 
-def _rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:
+def _rows(store: Store, table: Table, fleet: str, day: Span, trial: str | None) -> pa.Table:
     column = "timestamp" if table is SITE_TELEMETRY else "window_start"
-    rows = store.lake.read(table, fleet, day, time_column=column)
+    if trial is None:
+        rows = store.lake.read(table, fleet, day, time_column=column)
+    else:
+        rows = store.trials.rows(table, fleet, day, run_id=trial)
     keys = [column, *(k for k in table.key if k not in ("fleet", column))]
     plain = rows.cast(pa.schema([_plain_field(f) for f in rows.schema]))
     plain = plain.sort_by([(k, "ascending") for k in keys])
-    if table is not FLEET_KPI or not plain.num_rows:
+    if table is not FLEET_KPI or not plain.num_rows or trial is not None:
         return plain
     history = with_history(
         store, table, fleet, plain.select(["window_start", "window_end"]).to_pandas()

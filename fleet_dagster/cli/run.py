@@ -12,6 +12,7 @@ from fleet_dagster.cli.dagster_home import dagster_instance
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import optional_from, optional_to, span_between
 from fleet_dagster.cli.terminal import counted, json_option, note, print_json, progress_bar
+from fleet_dagster.cli.trial import try_settings
 from fleet_dagster.storage.clock import now_us
 
 
@@ -22,6 +23,11 @@ from fleet_dagster.storage.clock import now_us
 @click.option("--all", "everything", is_flag=True, help="Every day that has telemetry.")
 @click.option(
     "--recompute", is_flag=True, help="Compute windows even where they are proven current."
+)
+@click.option(
+    "--as-of",
+    metavar="INSTANT|now",
+    help="Try out the settings of this instant on all windows: rows go to the trial tables, what stands is not touched.",
 )
 @json_option
 @installation_options
@@ -34,16 +40,20 @@ def run(
     *,
     everything: bool,
     recompute: bool,
+    as_of: str | None,
     as_json: bool,
 ) -> None:
     """Compute a fleet's windows through Dagster, and wait.
 
     The partitions that the span touches are materialized in runs of up to ten days; the runs are in the UI. Windows that
-    are current are left alone. Exit code 1 when a run fails, with the step and its message.
+    are current are left alone. Each window is computed with the settings in force then, unless --as-of says otherwise. Exit code 1 when a run fails, with the step and its message.
     """
     installation = place.installation()
     config = installation.config(fleet)
     store = place.store()
+    if as_of is not None:
+        try_settings(place, config, start, end, as_of=as_of, as_json=as_json)
+        return
     if everything and start is None and end is None:
         keys = partitions_with_telemetry(store, config, now=now_us())
     elif start is not None and end is not None and not everything:

@@ -37,18 +37,18 @@ class Activity:
 
     @property
     def is_eventful(self) -> NDArray[np.bool_]:
-        """Windows in which max(5 sites, 20 %) changed status or raised a fault."""
+        """Which windows saw max(5 sites, 20 %) change status or raise a fault."""
         least = np.maximum(FEWEST_SITES, SHARE_IN * self.n_sites)
         return np.asarray(self.n_moved >= least - _ROUNDING)
 
     @property
     def is_flooded(self) -> NDArray[np.bool_]:
-        """Windows with at least 5 times the usual messages; none where that is not known."""
+        """Which windows have at least 5 times the usual messages; none where that is not known."""
         return np.asarray(self.n_messages >= RATE_IN * self._usual)
 
     @property
     def is_calm(self) -> NDArray[np.bool_]:
-        """Windows with less than 5 % of the sites on the move and less than twice the usual messages."""
+        """Which windows have less than 5 % of the sites on the move and less than twice the usual messages."""
         few = self.n_moved < SHARE_OUT * self.n_sites - _ROUNDING
         return np.asarray((few | (self.n_moved == 0)) & (self.n_messages < RATE_OUT * self._usual))
 

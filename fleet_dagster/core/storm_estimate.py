@@ -126,12 +126,10 @@ class _Design:
         return np.stack(errors)
 
     def _error(self, regions: slice, deviation: Grid) -> Grid:
-        """Return the standard error of a group's total (Särndal et al., section 6.6).
-
-        Deviations are freed of their own pull on the means as in MacKinnon and White (1985, HC2,
-        doi:10.1016/0304-4076(85)90158-7), and the error is widened to Student's t, its degrees of freedom fewer the more
-        unequal the weights (Satterthwaite 1946, doi:10.2307/3002019).
-        """
+        """Return the standard error of a group's total (Särndal et al., section 6.6), widened to Student's t."""
+        # Deviations are freed of their own pull on the means as in MacKinnon and White (1985, HC2,
+        # doi:10.1016/0304-4076(85)90158-7); the degrees of freedom are fewer the more unequal the weights are
+        # (Satterthwaite 1946, doi:10.2307/3002019).
         weight = _added(self.stratum_weight[regions])
         unread = 1.0 - np.minimum(np.nan_to_num(_ratio(self.n_drawn, self.n_stratum)), 1.0)
         scale = np.nan_to_num(_ratio(weight, self.stratum_read)) ** 2 * unread

@@ -185,6 +185,14 @@ class Fleet:
         """Return the positions of the sites that the fleet has in the window that starts at an instant [us]."""
         return [i for i, site in enumerate(self.sites) if site.active_from <= instant]
 
+    def with_settings_of(self, instant: int) -> "Fleet":
+        """Return the fleet as if the settings and mappings in force at an instant had always been [us]."""
+        settings = self.settings_at(instant)
+        current = mappings_as_of(settings.region_mappings, instant)
+        timeless = tuple(m.model_copy(update={"valid_from": None}) for m in current.values())
+        frozen = settings.model_copy(update={"region_mappings": timeless})
+        return Fleet(self.config, (ConfigVersion(BEGINNING, frozen),), self.sites, self.storms)
+
     def mode_runs(self, start: int, end: int) -> Iterator[ModeRun]:
         """Yield the runs of windows in [start, end) over which the ingestion mode cannot change [us]."""
         cuts = {s.active_from for s in self.sites}

@@ -492,6 +492,21 @@ def superseded(table: Table) -> Table:
     return replace(table, name=f"{table.name}_superseded", columns=(*table.columns, *extra))
 
 
+def trial(table: Table) -> Table:
+    """Return the table that keeps what runs tried out of `table` under an override."""
+    extra = (
+        Column("run_id", "string", "The run that tried it out"),
+        Column("tried_at", "timestamp", "When it was tried out, UTC"),
+    )
+    return replace(
+        table,
+        name=f"{table.name}_trial",
+        key=(*table.key, "run_id"),
+        columns=(*table.columns, *extra),
+        stream=None,
+    )
+
+
 def derived_tables() -> Iterator[Table]:
     """Yield every table that is computed from telemetry, in pipeline order."""
     return (t for t in TABLES.values() if t is not SITE_TELEMETRY)

@@ -19,6 +19,7 @@ from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.landing import Landing
 from fleet_dagster.storage.registry import Registry
 from fleet_dagster.storage.storms import Storms
+from fleet_dagster.storage.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Store:
     def registry(self) -> Registry:
         """Sites and settings."""
         return Registry(self.control)
+
+    @cached_property
+    def trials(self) -> Trials:
+        """Rows computed under an override."""
+        return Trials(self.lake)
 
     @cached_property
     def storms(self) -> Storms:
