@@ -23,6 +23,13 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 RUNS_KEPT_DAYS = 3
 """Age from which a finished run may go, if every partition it materialized has a newer materialization."""
 _CHUNK = 500
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def windows_job_name(fleet: str) -> str:
@@ -39,6 +46,12 @@ def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
         executor_def=dg.in_process_executor,
         tags={"fleet": config.name},
     )
+
+
+def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:
+    """Return the partitions that a run of a job is already at, or waits for."""
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
+    return {run.tags.get("dagster/partition", "") for run in runs}
 
 
 def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
