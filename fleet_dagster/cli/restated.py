@@ -1,0 +1,48 @@
+"""Restated windows in the terminal: what they held before, what they hold now, and why."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from fleet_dagster.cli.spans import span_between
+from fleet_dagster.cli.terminal import counted, utc
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.tables import FLEET_KPI
+from fleet_dagster.storage.restatements import Restatement
+from fleet_dagster.storage.status import newest_end
+from fleet_dagster.storage.store import Store
+
+_SHOWN_DAYS = 7
+_ROWS_SHOWN = 40
+
+
+def span_shown(store: Store, config: FleetConfig, start: str | None, end: str | None) -> Span:
+    """Return the span that the options name; by default the last days up to the newest window."""
+    if start is not None and end is not None:
+        return span_between(config, start, end)
+    newest = newest_end(store, FLEET_KPI, config.name) or 0
+    return Span(max(0, newest - _SHOWN_DAYS * DAY), newest)
+
+
+def show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) -> None:
+    """Print restatements, the newest windows first."""
+    n_windows = len({r.window_start for r in found})
+    screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("  window", "revision", "restated at", "health", "coverage", "because of"):
+        table.add_column(name, justify="right" if name == "revision" else "left", no_wrap=True)
+    for one in found[:_ROWS_SHOWN]:
+        table.add_row(
+            f"  {utc(one.window_start)}",
+            str(one.revision),
+            utc(one.restated_at),
+            f"{one.earlier_health:.4f} → {one.health:.4f}",
+            f"{one.earlier_coverage:.0%} → {one.coverage:.0%}",
+            one.why,
+        )
+    if found:
+        screen.print(table, soft_wrap=True)
+    if len(found) > _ROWS_SHOWN:
+        screen.print(f"  and {len(found) - _ROWS_SHOWN:,} more: see --json, or a shorter span")
