@@ -18,6 +18,7 @@ from fleet_dagster.model.tables import (
     derived_tables,
     superseded,
 )
+from fleet_dagster.storage.restatements import earlier_rows
 from fleet_dagster.storage.status import with_history
 from fleet_dagster.storage.store import Store
 
@@ -37,10 +38,24 @@ _KINDS: dict[str, FileKind] = {".csv": "csv", ".parquet": "parquet", ".jsonl": "
     help="File to write: .csv, .parquet or .jsonl.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option(
+    "--superseded",
+    "is_earlier",
+    is_flag=True,
+    help="The rows that restated windows held before, with their revisions.",
+)
 @installation_options
 @click.pass_obj
 def export(
-    place: Place, fleet: str, table: str, start: str, end: str, *, out: Path, force: bool
+    place: Place,
+    fleet: str,
+    table: str,
+    start: str,
+    end: str,
+    *,
+    out: Path,
+    force: bool,
+    is_earlier: bool,
 ) -> None:
     """Write a table's rows to a CSV or Parquet file.
 
@@ -54,24 +69,39 @@ def export(
     if out.exists() and not force:
         message = f"{out} exists. Choose another file, or add --force."
         raise click.BadParameter(message, param_hint="--out")
+    rows_of = _earlier_rows if is_earlier else _rows
+    chosen = _with_history(table) if is_earlier else _EXPORTED[table]
     installation = place.installation()
     config = installation.config(fleet)
     span, store, n_rows = span_between(config, start, end), place.store(), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"exporting {table}") as bar, table_writer(out, kind) as write:
         for day in span.days():
-            rows = _rows(store, _EXPORTED[table], fleet, day)
+            rows = rows_of(store, chosen, fleet, day)
             if rows.num_rows:
                 write(rows)
             n_rows += rows.num_rows
             bar.update(day.end - span.start, span.end - span.start)
     if not n_rows:
         out.unlink(missing_ok=True)
-        note(
-            f"{table} of fleet {fleet} has no rows from {start} to {end}. Compute them: fleet run {fleet} --from {start} --to {end}"
-        )
+        advice = f"Compute them: fleet run {fleet} --from {start} --to {end}"
+        missing, then = ("earlier rows", "Nothing was restated") if is_earlier else ("rows", advice)
+        note(f"{table} of fleet {fleet} has no {missing} from {start} to {end}. {then}")
         raise SystemExit(1)
     note(f"Wrote {counted(n_rows, 'row')} of {table} to {out}.")
+
+
+def _with_history(table: str) -> Table:
+    """Return a table that keeps what it replaced."""
+    kept = [t.name for t in derived_tables()]
+    if table not in kept:
+        message = f"{table} keeps no earlier rows. Choose one of {', '.join(kept)}."
+        raise click.BadParameter(message, param_hint="--superseded")
+    return TABLES[table]
+
+
+def _earlier_rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:
+    return pa.Table.from_pandas(earlier_rows(store, table, fleet, day), preserve_index=False)
 
 
 def _rows(store: Store, table: Table, fleet: str, day: Span) -> pa.Table:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet_dagster.cli.spans import span_between
-from fleet_dagster.cli.terminal import counted, utc
+from fleet_dagster.cli.terminal import counted
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI
@@ -29,20 +29,21 @@ def span_shown(store: Store, config: FleetConfig, start: str | None, end: str | 
 def show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) -> None:
     """Print restatements, the newest windows first."""
     n_windows = len({r.window_start for r in found})
-    screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated")
+    screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated; times are UTC")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("  window", "revision", "restated at", "health", "coverage", "because of"):
-        table.add_column(name, justify="right" if name == "revision" else "left", no_wrap=True)
+    for name in ("  window", "rev", "restated at", "health", "coverage"):
+        table.add_column(name, justify="right" if name == "rev" else "left", no_wrap=True)
+    table.add_column("because of")
     for one in found[:_ROWS_SHOWN]:
         table.add_row(
-            f"  {utc(one.window_start)}",
+            f"  {one.window_start:%Y-%m-%d %H:%M:%S}",
             str(one.revision),
-            utc(one.restated_at),
-            f"{one.earlier_health:.4f} → {one.health:.4f}",
-            f"{one.earlier_coverage:.0%} → {one.coverage:.0%}",
+            f"{one.restated_at:%m-%d %H:%M}",
+            f"{one.earlier_health:.4f}→{one.health:.4f}",
+            f"{100 * one.earlier_coverage:.0f}→{one.coverage:.0%}",
             one.why,
         )
     if found:
-        screen.print(table, soft_wrap=True)
+        screen.print(table)
     if len(found) > _ROWS_SHOWN:
         screen.print(f"  and {len(found) - _ROWS_SHOWN:,} more: see --json, or a shorter span")
