@@ -30,7 +30,7 @@ def show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) -> 
     """Print restatements, the newest windows first."""
     n_windows = len({r.window_start for r in found})
     screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated; times are UTC")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in ("  window", "rev", "restated at", "health", "coverage"):
         table.add_column(name, justify="right" if name == "rev" else "left", no_wrap=True)
     table.add_column("because of")
