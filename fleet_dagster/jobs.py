@@ -54,6 +54,12 @@ def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:
     return {run.tags.get("dagster/partition", "") for run in runs}
 
 
+def partitions_run_since(instance: dg.DagsterInstance, job: str, since: dt.datetime) -> set[str]:
+    """Return the partitions that a run of a job was launched for since an instant."""
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, created_after=since))
+    return {run.tags.get("dagster/partition", "") for run in runs}
+
+
 def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
     """Compact and vacuum the lake, and expire telemetry by each fleet's retention."""
 

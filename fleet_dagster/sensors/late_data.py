@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, iso, union
+from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span, floor_to, gaps, iso, union
 from fleet_dagster.ingest.drop_folder import Look, Seen, Stamp, shown, take_in
-from fleet_dagster.jobs import partitions_at_work
+from fleet_dagster.jobs import partitions_at_work, partitions_run_since
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
-from fleet_dagster.partitions import Partitions, keys_touching, span_of
+from fleet_dagster.partitions import Partitions, instant, keys_touching, span_of
 from fleet_dagster.refresh.touched import never_computed, standing_and_stale
 from fleet_dagster.resources import INBOX_KEY, RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
@@ -115,7 +115,7 @@ def late_data_sensor(
             is_over=lambda: time.monotonic() >= over,
         )
         changed = changes_since(store, config, before, now=now)
-        busy = partitions_at_work(context.instance, job.name)
+        busy = left_alone(context.instance, job.name, config, partitions, now=now)
         late = decide(changed, config, partitions, now=now, busy=busy)
         message = " ".join([*_landing_words(look), *late.reasons])
         context.log.info("fleet %s: %s", config.name, message)
@@ -154,10 +154,29 @@ def changes_since(store: "Store", config: FleetConfig, cursor: Cursor, *, now: i
     )
 
 
+def left_alone(
+    instance: dg.DagsterInstance,
+    job: str,
+    config: FleetConfig,
+    partitions: Partitions,
+    *,
+    now: int,
+) -> set[str]:
+    """Return the partitions not to request now: a run is at them, or the schedule serves them anyway.
+
+    Of a live fleet some snapshots are always a little late. The partition that goes on is requested only where the
+    schedule has not been at it for a whole period, or every tick would launch a run.
+    """
+    open_now = set(keys_touching(partitions, Span(now, now + 1), now=now))
+    period = config.schedule_minutes * MINUTE
+    served = partitions_run_since(instance, job, instant(now - period))
+    return partitions_at_work(instance, job) | (open_now & served)
+
+
 def decide(
     changed: Changed, config: FleetConfig, partitions: Partitions, *, now: int, busy: set[str]
 ) -> Late:
-    """Decide what to request: each partition once, and none that a run is at; its windows wait for the next tick."""
+    """Decide what to request: each partition once, and none that is busy; its windows wait for the next tick."""
     by_key: dict[str, list[Span]] = {}
     for span in changed.windows:
         for key in keys_touching(partitions, span, now=now):
@@ -169,7 +188,7 @@ def decide(
     if not by_key:
         reasons.append(_why_nothing(changed))
     if waiting:
-        reasons.append(f"Waiting for the runs at {', '.join(sorted(waiting))} to end.")
+        reasons.append(f"Waiting for runs and the schedule at {', '.join(sorted(waiting))}.")
     return Late(requests, tuple(pending), (*reasons, *_refusals(changed, config)))
 
 

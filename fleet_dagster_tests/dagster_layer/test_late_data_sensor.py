@@ -3,6 +3,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from fleet_dagster.sensors.late_data import (
     Late,
     changes_since,
     decide,
+    left_alone,
 )
+from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import expire_telemetry
 from fleet_dagster.storage.restatements import earlier_rows
 from fleet_dagster.storage.store import Store
@@ -183,10 +186,23 @@ def test_a_tick_that_is_repeated_asks_under_the_same_run_key(computed: Sensor) -
 def test_windows_wait_while_a_run_is_at_their_partition(computed: Sensor) -> None:
     running = computed.is_running("2026-01-02")
     computed.land_late(day_start(1) + HOUR, batch="late")
-    assert "Waiting for the runs at 2026-01-02" in computed.tick().skip_message
+    assert "Waiting for runs and the schedule at 2026-01-02." in computed.tick().skip_message
     assert "Waiting" in computed.tick().skip_message
     computed.instance.report_run_canceled(running)
     assert computed.keys() == ["2026-01-02"]
+
+
+def test_the_partition_that_goes_on_is_left_to_the_schedule_that_was_just_at_it(
+    sensor: Sensor,
+) -> None:
+    now = now_us()
+    today, yesterday = (iso(t)[:10] for t in (now, now - DAY))
+    for key in (today, yesterday):
+        sensor.instance.report_run_canceled(sensor.is_running(key))
+    partitions, period = partitions_of(sensor.config), sensor.config.schedule_minutes * MINUTE
+    ask = partial(left_alone, sensor.instance, "plant_windows", sensor.config, partitions)
+    assert ask(now=now) == {today}
+    assert ask(now=now + 2 * period) == set()
 
 
 def test_windows_that_the_run_waited_for_has_served_are_not_asked_for(computed: Sensor) -> None:
