@@ -222,9 +222,10 @@ def recomputed(store: Store, config: FleetConfig, span: Span) -> Tables:
         names = {"batch_id": "copy", "idempotency_key": "copy", "source": "copy"}
         other.landing.append(NAME, plain, **names, historical=False)
         with store.control.reading() as tx, other.control.transaction() as there:
-            for table in (schema.sites, schema.config_versions):
+            for table in (schema.sites, schema.config_versions, schema.storm_episodes):
                 copied = [dict(row) for row in tx.execute(sa.select(table)).mappings()]
-                there.execute(sa.insert(table), copied)
+                if copied:
+                    there.execute(sa.insert(table), copied)
         refresh_all(other, config, span)
         return tables_of(other)
 

@@ -16,17 +16,15 @@ from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
 from fleet_dagster.partitions import Partitions, instant, keys_touching, span_of
 from fleet_dagster.refresh.touched import never_computed, standing_and_stale
 from fleet_dagster.resources import INBOX_KEY, RESOURCE_KEY
+from fleet_dagster.run_requests import storm_in, windows_run
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.coverage import PATIENCE
 from fleet_dagster.storage.maintenance import expired_days
 
-if TYPE_CHECKING:  # Dagster gives this class no public name
+if TYPE_CHECKING:
     from pathlib import Path
 
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
+    from fleet_dagster.sensors import WindowsJob
     from fleet_dagster.storage.store import Store
 
 LATE_TAG = "fleet/late_windows"
@@ -87,7 +85,7 @@ class Late:
 
 
 def late_data_sensor(
-    config: FleetConfig, partitions: Partitions, job: "UnresolvedAssetJobDefinition"
+    config: FleetConfig, partitions: Partitions, job: "WindowsJob"
 ) -> dg.SensorDefinition:
     """Land what was dropped for a fleet, and recompute the settled windows that late telemetry touches."""
 
@@ -120,7 +118,7 @@ def late_data_sensor(
         message = " ".join([*_landing_words(look), *late.reasons])
         context.log.info("fleet %s: %s", config.name, message)
         return dg.SensorResult(
-            run_requests=list(_run_requests(config, late, changed.seq)) or None,
+            run_requests=_run_requests(store, config, partitions, late, seq=changed.seq) or None,
             skip_reason=None if late.requests else dg.SkipReason(f"fleet {config.name}: {message}"),
             cursor=Cursor(changed.seq, late.pending, look.seen).text(),
         )
@@ -207,11 +205,15 @@ def _landed_since(
     return seq, union([e.span for e in entries])
 
 
-def _run_requests(config: FleetConfig, late: Late, seq: int) -> list[dg.RunRequest]:
+def _run_requests(
+    store: "Store", config: FleetConfig, partitions: Partitions, late: Late, *, seq: int
+) -> list[dg.RunRequest]:
     return [
-        dg.RunRequest(
+        windows_run(
+            config,
+            key,
             run_key=f"{config.name}:late:{key}:{seq}",
-            partition_key=key,
+            storm=storm_in(store, config, span_of(partitions, key)),
             tags={LATE_TAG: _spans_text(spans)},
         )
         for key, spans in late.requests.items()
