@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
+import click
 from rich.console import Console
 from rich.table import Table
 
+from fleet_dagster.cli.place import Place
 from fleet_dagster.cli.spans import span_between
-from fleet_dagster.cli.terminal import counted
+from fleet_dagster.cli.terminal import console, counted, print_json
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI
-from fleet_dagster.storage.restatements import Restatement
+from fleet_dagster.storage.restatements import Restatement, restatements
 from fleet_dagster.storage.status import newest_end
 from fleet_dagster.storage.store import Store
 
@@ -18,7 +20,35 @@ _SHOWN_DAYS = 7
 _ROWS_SHOWN = 40
 
 
-def span_shown(store: Store, config: FleetConfig, start: str | None, end: str | None) -> Span:
+def refuse_wrong_use(
+    fleet: str | None, at: str | None, start: str | None, end: str | None, *, restated: bool
+) -> None:
+    """Refuse options that do not go together; `at` is whatever asks for one window or site."""
+    message = ""
+    if restated and (fleet is None or at is not None):
+        message = "--restated goes with a FLEET, and not with --at or --site. Name a span by --from and --to."
+    elif (start is None) != (end is None):
+        message = "Name both --from and --to."
+    elif start is not None and not restated:
+        message = "--from and --to go with --restated. To see one window, name an instant by --at."
+    if message:
+        raise click.UsageError(message)
+
+
+def list_restated(
+    place: Place, config: FleetConfig, start: str | None, end: str | None, *, as_json: bool
+) -> None:
+    """Print a fleet's restatements, for people or for machines."""
+    store = place.store()
+    span = _span_shown(store, config, start, end)
+    found = restatements(store, config.name, span)
+    if as_json:
+        print_json(found)
+    else:
+        _show_restated(console(), config.name, found)
+
+
+def _span_shown(store: Store, config: FleetConfig, start: str | None, end: str | None) -> Span:
     """Return the span that the options name; by default the last days up to the newest window."""
     if start is not None and end is not None:
         return span_between(config, start, end)
@@ -26,7 +56,7 @@ def span_shown(store: Store, config: FleetConfig, start: str | None, end: str | 
     return Span(max(0, newest - _SHOWN_DAYS * DAY), newest)
 
 
-def show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) -> None:
+def _show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) -> None:
     """Print restatements, the newest windows first."""
     n_windows = len({r.window_start for r in found})
     screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated; times are UTC")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.restated import show_restated, span_shown
+from fleet_dagster.cli.restated import list_restated, refuse_wrong_use
 from fleet_dagster.cli.spans import optional_from, optional_to, read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
@@ -17,7 +17,6 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
-from fleet_dagster.storage.restatements import restatements
 from fleet_dagster.storage.site_status import SiteStatus, site_status
 from fleet_dagster.storage.status import FleetStatus, fleet_status, instant
 from fleet_dagster.storage.store import Store
@@ -73,10 +72,10 @@ def status(
     Without FLEET, all fleets are shown. With --restated, --from and --to name the windows to list. Exit code 1 when no
     window of any of them has been computed, or not the one that holds the instant asked for.
     """
-    _refuse_wrong_use(fleet, at, start, end, restated=restated)
+    refuse_wrong_use(fleet, at or site, start, end, restated=restated)
     installation = place.installation()
     if restated and fleet is not None:
-        _list_restated(place, installation.config(fleet), start, end, as_json=as_json)
+        list_restated(place, installation.config(fleet), start, end, as_json=as_json)
         return
     configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
     store = place.store()
@@ -97,32 +96,6 @@ def status(
         note(_no_fleet(installation))
     if not shown:
         raise SystemExit(1)
-
-
-def _refuse_wrong_use(
-    fleet: str | None, at: str | None, start: str | None, end: str | None, *, restated: bool
-) -> None:
-    message = ""
-    if restated and (fleet is None or at is not None):
-        message = "--restated goes with a FLEET, and not with --at. Name a span by --from and --to."
-    elif (start is None) != (end is None):
-        message = "Name both --from and --to."
-    elif start is not None and not restated:
-        message = "--from and --to go with --restated. To see one window, name an instant by --at."
-    if message:
-        raise click.UsageError(message)
-
-
-def _list_restated(
-    place: Place, config: FleetConfig, start: str | None, end: str | None, *, as_json: bool
-) -> None:
-    store = place.store()
-    span = span_shown(store, config, start, end)
-    found = restatements(store, config.name, span)
-    if as_json:
-        print_json(found)
-    else:
-        show_restated(console(), config.name, found)
 
 
 def _standing(

@@ -160,7 +160,7 @@ def test_a_span_without_restated_windows_is_an_empty_list(restated: Path, comput
     ("arguments", "words"),
     [
         (("--restated",), "goes with a FLEET"),
-        (("plant", "--restated", "--at", "2026-01-05"), "not with --at"),
+        (("plant", "--restated", "--at", "2026-01-05"), "not with --at or --site"),
         (("plant", "--restated", "--from", "2026-01-05"), "both --from and --to"),
         (("plant", *SPAN), "go with --restated"),
     ],
