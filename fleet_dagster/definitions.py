@@ -15,17 +15,26 @@ from fleet_dagster.assets.region_mapper import region_mapper
 from fleet_dagster.assets.regional_scorer import regional_scorer
 from fleet_dagster.assets.site_ingest import site_ingest
 from fleet_dagster.assets.site_telemetry import site_telemetry
-from fleet_dagster.jobs import lake_maintenance, purge_event_log, trial_job, windows_job
+from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster.partitions import partitions_of
-from fleet_dagster.resources import FILES_KEY, RESOURCE_KEY, files_of, resource_of
+from fleet_dagster.resources import (
+    FILES_KEY,
+    INBOX_KEY,
+    RESOURCE_KEY,
+    files_of,
+    inbox_of,
+    resource_of,
+)
 from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
 from fleet_dagster.sensors import FleetSensor
 from fleet_dagster.sensors.fleet_file import fleet_file_sensor
+from fleet_dagster.sensors.late_data import late_data_sensor
 from fleet_dagster.sensors.storm_monitor import storm_monitor
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster.trial_job import trial_job
 
 WARN_AFTER, FAIL_AFTER = dt.timedelta(hours=2), dt.timedelta(days=1)
 """How long a live table may go without a materialization."""
@@ -37,7 +46,7 @@ NODES = (
     regional_scorer,
     performance_comparator,
 )
-SENSORS: tuple[FleetSensor, ...] = (fleet_file_sensor, storm_monitor)
+SENSORS: tuple[FleetSensor, ...] = (fleet_file_sensor, storm_monitor, late_data_sensor)
 
 
 def create_fleet(
@@ -64,7 +73,11 @@ def create_fleet(
         jobs=[job, trial_job(config)],
         schedules=[windows_schedule(config, partitions, job)],
         sensors=sensors,
-        resources={RESOURCE_KEY: resource_of(installation), FILES_KEY: files_of(installation)},
+        resources={
+            RESOURCE_KEY: resource_of(installation),
+            FILES_KEY: files_of(installation),
+            INBOX_KEY: inbox_of(installation),
+        },
         executor=dg.in_process_executor,
     )
 

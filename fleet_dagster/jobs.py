@@ -1,17 +1,14 @@
-"""Jobs: a fleet's windows, trials of settings, the upkeep of the lake, and the purge of Dagster's own event log."""
+"""Jobs: a fleet's windows, the upkeep of the lake, and the purge of Dagster's own event log."""
 
 import datetime as dt
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.core.windows import Span, iso
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.refresh.trial import try_out
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import compact, expire_telemetry
@@ -26,6 +23,13 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 RUNS_KEPT_DAYS = 3
 """Age from which a finished run may go, if every partition it materialized has a newer materialization."""
 _CHUNK = 500
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def windows_job_name(fleet: str) -> str:
@@ -44,73 +48,16 @@ def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     )
 
 
-def trial_job_name(fleet: str) -> str:
-    """Return the name of the job that tries settings out."""
-    return f"{fleet}_trial"
+def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:
+    """Return the partitions that a run of a job is already at, or waits for."""
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
+    return {run.tags.get("dagster/partition", "") for run in runs}
 
 
-def trial_op_config(fleet: str, *, start: str, end: str, as_of: str) -> dict[str, object]:
-    """Return the run config of a trial."""
-    chosen = {"start": start, "end": end, "as_of": as_of}
-    return {"ops": {trial_job_name(fleet) + "_windows": {"config": chosen}}}
-
-
-def trial_job(config: FleetConfig) -> dg.JobDefinition:
-    """Compute windows as if the settings of one instant had always been; the rows go to the trial tables."""
-
-    @dg.op(
-        name=trial_job_name(config.name) + "_windows",
-        required_resource_keys={RESOURCE_KEY},
-        config_schema={
-            "start": dg.Field(str, description="First instant: 2026-01-31T00:00:00Z."),
-            "end": dg.Field(str, description="Instant at which the span ends."),
-            "as_of": dg.Field(
-                str,
-                default_value="now",
-                description="Instant whose settings are tried out, or now.",
-            ),
-        },
-        tags={"fleet": config.name},
-    )
-    def windows(context: dg.OpExecutionContext) -> None:
-        """Evaluate the span under one version of the settings."""
-        store: Store = getattr(context.resources, RESOURCE_KEY)
-        given: dict[str, str] = context.op_config
-        as_of = now_us() if given["as_of"] == "now" else _instant(given["as_of"])
-        span = Span(_instant(given["start"]), _instant(given["end"]))
-        report = try_out(
-            store,
-            config,
-            span,
-            as_of=as_of,
-            run_id=context.run_id,
-            progress=lambda day, _span: context.log.info("%s tried out", iso(day.start)),
-        )
-        figures = {f.name: getattr(report, f.name) for f in fields(report) if f.name != "span"}
-        context.add_output_metadata({**figures, "as_of": iso(as_of)})
-
-    @dg.job(
-        name=trial_job_name(config.name),
-        executor_def=dg.in_process_executor,
-        description=(
-            f"Tries out on past windows of fleet {config.name} what they would be with the settings of one instant. "
-            "Nothing that stands is touched."
-        ),
-        tags={"fleet": config.name},
-    )
-    def job() -> None:
-        windows()
-
-    return job
-
-
-def _instant(text: str) -> int:
-    try:
-        return round(dt.datetime.fromisoformat(text).astimezone(dt.UTC).timestamp() * 1_000_000)
-    except ValueError as error:
-        raise dg.Failure(
-            f"{text!r} is no instant. Write it as 2026-01-31T00:00:00Z", allow_retries=False
-        ) from error
+def partitions_run_since(instance: dg.DagsterInstance, job: str, since: dt.datetime) -> set[str]:
+    """Return the partitions that a run of a job was launched for since an instant."""
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, created_after=since))
+    return {run.tags.get("dagster/partition", "") for run in runs}
 
 
 def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:

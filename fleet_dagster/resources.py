@@ -1,4 +1,4 @@
-"""The resources: a door to the installation's storage, and the folder of its fleets' files."""
+"""Resources: a door to the installation's storage, the folder of its fleets' files, and its watched folders."""
 
 import functools
 import os
@@ -13,6 +13,7 @@ from fleet_dagster.storage.store import Store
 
 RESOURCE_KEY = "installation"
 FILES_KEY = "fleet_files"
+INBOX_KEY = "inbox"
 
 
 class InstallationResource(dg.ConfigurableResource["Store"]):
@@ -60,6 +61,27 @@ def files_of(installation: Installation | None) -> FleetFilesResource:
     if installation is None:
         return FleetFilesResource()
     return FleetFilesResource(fleets_folder=str(installation.fleets_folder))
+
+
+class InboxResource(dg.ConfigurableResource[Path]):
+    """Names the folder of the fleets' watched folders; what is left empty comes from FLEET_INBOX, else from FLEET_HOME."""
+
+    folder: str = ""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Path:  # noqa: ARG002 - Dagster's signature
+        """Return the folder."""
+        given = {"FLEET_INBOX": self.folder} if self.folder else {}
+        return Installation.from_environment({**os.environ, **given}, folder=Path.cwd()).inbox_root
+
+
+@functools.cache
+def inbox_of(installation: Installation | None) -> InboxResource:
+    """Return the watched folders of an installation, or of the environment's; one object each."""
+    return (
+        InboxResource()
+        if installation is None
+        else InboxResource(folder=str(installation.inbox_root))
+    )
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
-from fleet_dagster.jobs import purge_event_log
+from fleet_dagster.jobs import partitions_at_work, purge_event_log
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
     FLEET_KPI,
@@ -31,13 +31,6 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 
 CATCH_UP_DAYS = 7
 """How far behind the schedule itself catches up; older gaps are for a backfill."""
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ def windows_schedule(
         now = microseconds(context.scheduled_execution_time)
         owed = _owed(store, config, now)
         keys = [k for span in owed.spans for k in keys_touching(partitions, span, now=now)]
-        busy = _busy(context.instance, job.name)
+        busy = partitions_at_work(context.instance, job.name)
         free = [k for k in dict.fromkeys(keys) if k not in busy]
         if not free:
             reason = owed.reason or _nothing_free(config, sorted(busy & set(keys)))
@@ -159,9 +152,3 @@ def _owed(store: "Store", config: FleetConfig, now: int) -> Due:
 
 def _day(text: str) -> Span:
     return span_of(dg.DailyPartitionsDefinition(start_date=text), text)
-
-
-def _busy(instance: dg.DagsterInstance, job: str) -> set[str]:
-    """Return the partitions that a run of the job is already at."""
-    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
-    return {run.tags.get("dagster/partition", "") for run in runs}

@@ -18,12 +18,14 @@ from fleet_dagster.ingest.simulator import DEMO_FAULTS, Scenario, demo_config, s
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
+    SITE_TELEMETRY,
     TABLES,
     Table,
     derived_tables,
     superseded,
 )
 from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.control import schema
 from fleet_dagster.storage.landing import Batch
 from fleet_dagster.storage.store import Store
@@ -210,6 +212,22 @@ def books(store: Store) -> dict[str, list[tuple[Any, ...]]]:
 def refresh_all(store: Store, config: FleetConfig, span: Span, **options: Any) -> int:
     """Refresh every table of a span; returns how many rows were written."""
     return sum(o.rows_written for o in Refresh(store, config, **options).everything(span))
+
+
+def recomputed(store: Store, config: FleetConfig, span: Span) -> Tables:
+    """Return the tables as another store gives them that has the same inputs and computes everything from the start."""
+    with Store.at(Path(store.lake.root).parent / "fresh") as other:
+        rows = store.lake.read(SITE_TELEMETRY, NAME, days(-60, 500), time_column="timestamp")
+        plain = rows.select(schema_of(SITE_TELEMETRY).names).cast(schema_of(SITE_TELEMETRY))
+        names = {"batch_id": "copy", "idempotency_key": "copy", "source": "copy"}
+        other.landing.append(NAME, plain, **names, historical=False)
+        with store.control.reading() as tx, other.control.transaction() as there:
+            for table in (schema.sites, schema.config_versions, schema.storm_episodes):
+                copied = [dict(row) for row in tx.execute(sa.select(table)).mappings()]
+                if copied:
+                    there.execute(sa.insert(table), copied)
+        refresh_all(other, config, span)
+        return tables_of(other)
 
 
 def shuffled(items: Iterable[Any], seed: int) -> list[Any]:

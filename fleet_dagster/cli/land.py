@@ -51,6 +51,7 @@ def import_(
     config = installation.config(fleet)
     received = read_instant(config, received_at, name="--received-at") if received_at else now_us()
     store = place.store()
+    store.registry.apply(config, source=fleet)
     reports: list[ImportReport] = []
     for path in files:
         try:

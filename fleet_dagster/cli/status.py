@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.spans import read_instant
+from fleet_dagster.cli.restated import list_restated, refuse_wrong_use
+from fleet_dagster.cli.spans import optional_from, optional_to, read_instant
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
 from fleet_dagster.core.windows import Span
@@ -44,6 +45,13 @@ _MODES = {
     help="The newest window, or the newest that only late telemetry can still change.",
 )
 @click.option("--site", metavar="SITE", help="Show one site, with its newest ranking.")
+@click.option(
+    "--restated",
+    is_flag=True,
+    help="List the windows that were restated, with what they held before. [default: of the last 7 days]",
+)
+@optional_from
+@optional_to
 @json_option
 @installation_options
 @click.pass_obj
@@ -54,14 +62,21 @@ def status(
     at: str | None,
     window: str,
     site: str | None,
+    restated: bool,
+    start: str | None,
+    end: str | None,
     as_json: bool,
 ) -> None:
     """Show how healthy a fleet is, and how fresh that is.
 
-    Without FLEET, all fleets are shown. Exit code 1 when no window of any of them has been computed, or not the one that
-    holds the instant asked for.
+    Without FLEET, all fleets are shown. With --restated, --from and --to name the windows to list. Exit code 1 when no
+    window of any of them has been computed, or not the one that holds the instant asked for.
     """
+    refuse_wrong_use(fleet, at or site, start, end, restated=restated)
     installation = place.installation()
+    if restated and fleet is not None:
+        list_restated(place, installation.config(fleet), start, end, as_json=as_json)
+        return
     configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
     store = place.store()
     found = [_standing(store, c, at=at, settled=window == "settled") for c in configs.values()]

@@ -10,8 +10,8 @@ from fleet_dagster.cli.spans import read_instant, span_between
 from fleet_dagster.cli.terminal import counted, note, print_json, progress_bar
 from fleet_dagster.core.windows import iso
 from fleet_dagster.definitions import create_fleet
-from fleet_dagster.jobs import trial_job_name, trial_op_config
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.trial_job import trial_job_name, trial_op_config
 
 if TYPE_CHECKING:
     import dagster as dg

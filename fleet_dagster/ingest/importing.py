@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 from fleet_dagster.ingest.files import check_file, file_digest, read_parts
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.model.config import FleetConfig, content_digest
+from fleet_dagster.storage.landing import Batch
 from fleet_dagster.storage.store import Store
 
 PART_ROWS = 500_000
 """Rows judged and committed together; part of every key, since it says where the parts are cut."""
 Progress = Callable[[int, int], None]
 """Called after each part with the rows done and the rows of the file."""
+Landed = Callable[[Batch], None]
+"""Called after each part that was landed now, before `Progress`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,12 @@ def import_file(
     *,
     received_at_us: int,
     historical: bool,
+    landed: Landed = lambda _batch: None,
     progress: Progress = lambda _done, _total: None,
 ) -> ImportReport:
     """Land a telemetry file, or what an interrupted import of it left.
+
+    What a callback raises ends the import between two parts; the next one goes on there.
 
     Raises
     ------
@@ -84,7 +90,7 @@ def import_file(
         A source unit cannot be converted to its KPI's unit; nothing was landed.
     """
     n_rows = check_file(path, config)
-    store.registry.apply(config, source=str(path))
+    store.registry.ensure(config)
     known = {site.site_id for site in store.registry.fleet(config).sites}
     key, tally, n_done = import_key(config, path, historical=historical), _Tally(), 0
     for number, raw in enumerate(read_parts(path, config, rows_per_part=PART_ROWS)):
@@ -109,6 +115,7 @@ def import_file(
             )
             if batch.is_new:
                 tally.count(rows)
+                landed(batch)
         tally.batches.append(batch_id)
         n_done += raw.num_rows
         progress(n_done, n_rows)

@@ -1,8 +1,10 @@
-"""Which stored windows a change has touched: what late data and settings sensors ask for."""
+"""Which windows that stand in the lake are no longer current, over all tables; and which were never computed."""
+
+from collections.abc import Sequence
 
 from fleet_dagster.core.windows import DAY, Span, gaps, union
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import Table, derived_tables
+from fleet_dagster.model.tables import BASELINE, FLEET_KPI, SITE_TELEMETRY, Table, derived_tables
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
@@ -13,21 +15,56 @@ def touched(store: Store, config: FleetConfig, span: Span) -> list[Span]:
 
     Windows that were never computed are not among them, nor are days whose telemetry has expired.
     """
-    currency = Currency(store.registry.fleet(config), store.history)
-    found = union([s for table in derived_tables() for s in _touched(currency, table, span)])
+    found = standing_and_stale(store, config, span)
     expired = [day for day in _days(found) if expired_days(store, config.name, day)]
     return [part for s in found for part in gaps(s, expired)]
 
 
-def _touched(currency: Currency, table: Table, span: Span) -> list[Span]:
-    """Return one table's, cut to what stands: a span may be far longer than that."""
-    whole = span.to_whole(currency.grain(table))
-    standing = currency.history.coverage.covered(table.name, currency.fleet.name, whole)
-    if not standing:
+def standing_and_stale(store: Store, config: FleetConfig, span: Span) -> list[Span]:
+    """Return the same with expired days among them.
+
+    A baseline that is no longer current shows in the rankings that it governs.
+    """
+    currency = Currency(store.registry.fleet(config), store.history)
+    tables = [t for t in derived_tables() if t is not BASELINE]
+    return union([s.clip(span) for t in tables for s in _standing_and_stale(currency, t, span)])
+
+
+def never_computed(store: Store, config: FleetConfig, span: Span) -> list[Span]:
+    """Return the UTC days of a span that hold telemetry and windows that were never computed."""
+    start = store.registry.fleet(config).start
+    landed = [Span(day, day + DAY) for day in store.lake.days(SITE_TELEMETRY, config.name)]
+    inside = [d for d in landed if span.start <= d.start and d.end <= span.end and d.end > start]
+    if not inside:
         return []
-    stale = currency.stale(table, Span(standing[0].span.start, standing[-1].span.end))
-    return [c.span.clip(s) for c in standing for s in stale if c.span.overlaps(s)]
+    hull = Span(inside[0].start, inside[-1].end)
+    known = store.history.coverage.covered(FLEET_KPI.name, config.name, hull)
+    stands = [c.span for c in known]
+    return [d for d in inside if gaps(Span(max(d.start, start), d.end), stands)]
 
 
-def _days(spans: list[Span]) -> list[Span]:
+def _standing_and_stale(currency: Currency, table: Table, span: Span) -> list[Span]:
+    whole = span.to_whole(currency.grain(table))
+    known = currency.history.coverage.covered(table.name, currency.fleet.name, whole)
+    if not known:
+        return []
+    hull = Span(known[0].span.start, known[-1].span.end)
+    return _shared(currency.stale(table, hull), union([c.span for c in known]))
+
+
+def _shared(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
+    """Return what two lists of disjoint spans in order of time have in common."""
+    found, i, j = [], 0, 0
+    while i < len(left) and j < len(right):
+        both = left[i].clip(right[j])
+        if not both.is_empty:
+            found.append(both)
+        if left[i].end <= right[j].end:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def _days(spans: Sequence[Span]) -> list[Span]:
     return [day for s in spans for day in s.to_whole(DAY).days()]

@@ -5,6 +5,7 @@ A write is an intent in the control database, at most two Delta commits that nam
 undoes it if not: nothing is lost and nothing counted twice, wherever a process was killed.
 """
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -182,12 +183,13 @@ class Door:
     def _entries(
         self, write: Write, appended: Sequence[Span], changed: Sequence[Span]
     ) -> list[Entry]:
-        """Return the log entries: one for each contiguous range and UTC day."""
+        """Return the log entries: one for each contiguous range, UTC day, and version of the inputs."""
         return [
-            _entry(write, kind, piece)
+            _entry(write, kind, part)
             for kind, spans in (("append", appended), ("restate", changed))
             for span in spans
-            for piece in span.days()
+            for day in span.days()
+            for part in _cut(day, [c.span for c in write.covered])
         ]
 
     def _carry_out(
@@ -223,6 +225,13 @@ class Door:
             self.lake.append(table, fresh, intent_id)
         self.checkpoint("written")
         self.intents.close(intent)
+
+
+def _cut(span: Span, pieces: Sequence[Span]) -> list[Span]:
+    """Return a span cut where its inputs change, so that an entry's inputs are those of each of its windows."""
+    edges = {edge for piece in pieces for edge in (piece.start, piece.end)}
+    inner = sorted(edge for edge in edges if span.start < edge < span.end)
+    return [Span(*both) for both in itertools.pairwise([span.start, *inner, span.end])]
 
 
 def lease_keys(table: Table, fleet: str, span: Span) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where an installation keeps things: its fleets' files, lake, control database and Dagster home."""
+"""Where an installation keeps things: its fleets' files, watched folders, lake, control database and Dagster home."""
 
 import re
 from collections.abc import Mapping
@@ -22,10 +22,12 @@ class Installation:
     fleets_folder: Path
     lake_root: str
     control_url: str
+    inbox_root: Path
+    """Holds one watched folder for each fleet."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, folder: Path) -> "Installation":
-        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE and FLEET_CONTROL_URL; by default all lies below `folder`."""
+        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE, FLEET_CONTROL_URL and FLEET_INBOX; by default all lies below `folder`."""
         home = Path(environment.get("FLEET_HOME") or folder / ".fleet").expanduser().absolute()
         return cls(
             home=home,
@@ -34,6 +36,9 @@ class Installation:
             .absolute(),
             lake_root=environment.get("FLEET_LAKE") or str(home / "lake"),
             control_url=environment.get("FLEET_CONTROL_URL") or f"sqlite:///{home / 'control.db'}",
+            inbox_root=Path(environment.get("FLEET_INBOX") or home / "inbox")
+            .expanduser()
+            .absolute(),
         )
 
     @property
@@ -48,6 +53,7 @@ class Installation:
             "FLEET_FLEETS": str(self.fleets_folder),
             "FLEET_LAKE": self.lake_root,
             "FLEET_CONTROL_URL": self.control_url,
+            "FLEET_INBOX": str(self.inbox_root),
             "DAGSTER_HOME": str(self.dagster_home),
         }
 

@@ -1,4 +1,4 @@
-"""Durable landing of judged snapshots: one Delta commit and one log entry a day for each batch, at most once."""
+"""Durable landing of judged snapshots: one Delta commit for each batch and one log entry for each stretch of time, at most once."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -126,20 +126,18 @@ def _is_ordered(codes: NDArray[np.int32], stamp: NDArray[np.int64], key: NDArray
 
 
 def _entries(fleet: str, rows: pa.Table, batch_id: str, *, historical: bool) -> list[Entry]:
-    """Return one log entry for each UTC day that the batch touches.
+    """Return one log entry for each stretch of time that the batch touches.
 
     Its `landing` is the earliest receipt (0 for history): a baseline asks by it whether the batch may concern it.
     """
     if not rows.num_rows:
         return []
     earliest = pc.min(rows.column("received_at").cast(pa.int64())).as_py()
-    stamp = _stamps(rows)
-    days = stamp // DAY
     return [
         Entry(
             table=SITE_TELEMETRY.name,
             fleet=fleet,
-            span=Span(int(own.min()), int(own.max()) + 1),
+            span=Span(int(own[0]), int(own[-1]) + 1),
             n_rows=int(own.size),
             kind="append",
             digest=batch_id,
@@ -148,8 +146,18 @@ def _entries(fleet: str, rows: pa.Table, batch_id: str, *, historical: bool) -> 
             run_id="",
             intent_id="",
         )
-        for own in (stamp[days == day] for day in np.unique(days))
+        for own in _stretches(_stamps(rows))
     ]
+
+
+def _stretches(stamps: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the stamps in order of time, cut at UTC midnights and where a whole hour is empty.
+
+    What lies between two stretches is not touched: late snapshots of 00:05 and 23:50 leave the rest of the day current.
+    """
+    ordered = np.sort(stamps)
+    is_cut = (np.diff(ordered // HOUR) > 1) | (np.diff(ordered // DAY) > 0)
+    return np.split(ordered, np.flatnonzero(is_cut) + 1)
 
 
 def _stamps(rows: pa.Table) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
+import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -107,6 +109,76 @@ def test_status_fits_eighty_columns(computed: Path, monkeypatch: pytest.MonkeyPa
     assert max(len(line) for line in text.splitlines()) <= 80
     for word in ("health", "coverage", "north", "south", "degraded", "not_numeric 1"):
         assert word in text
+
+
+@pytest.fixture(scope="module")
+def restated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an installation with one restated window, which no test changes."""
+    folder = tmp_path_factory.mktemp("restated")
+    write_fleet(folder)
+    done(fleet(folder, "import", "plant", csv(folder), "--historical"))
+    done(fleet(folder, "run", "plant", *SPAN))
+    late = csv(folder, "S2,2026-01-05T00:01:30Z,90,10", name="late.csv")
+    done(fleet(folder, "import", "plant", late, "--historical"))
+    done(fleet(folder, "run", "plant", *SPAN))
+    return folder
+
+
+def test_restated_windows_are_listed_with_what_they_held_before(restated: Path) -> None:
+    found = printed(fleet(restated, "status", "plant", "--restated", "--json"))
+    assert [f["window_start"] for f in found] == sorted(
+        (f["window_start"] for f in found), reverse=True
+    )
+    one = next(f for f in found if f["window_start"] == "2026-01-05T00:01:00Z")
+    (earlier,) = rows_at(restated, "fleet_kpi_superseded", one["window_start"])
+    (now,) = rows_at(restated, "fleet_kpi", one["window_start"])
+    assert (one["revision"], one["why"]) == (1, "late telemetry")
+    assert (one["earlier_health"], one["health"]) == (earlier["fleet_health"], now["fleet_health"])
+    assert (one["earlier_coverage"], one["coverage"]) == (earlier["coverage"], now["coverage"])
+    assert one["earlier_health"] != one["health"]
+
+
+def rows_at(folder: Path, table: str, window: str) -> list[dict[str, Any]]:
+    stamp = dt.datetime.fromisoformat(window)
+    return [r for r in lake(folder)[table].to_pylist() if r["window_start"] == stamp]
+
+
+def test_restated_windows_are_shown_to_people_too(restated: Path) -> None:
+    lines = done(fleet(restated, "status", "plant", "--restated", *SPAN)).splitlines()
+    assert lines[0].startswith("plant  2 windows restated")
+    assert any("2026-01-05 00:01:00" in x and "late telemetry" in x for x in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_span_without_restated_windows_is_an_empty_list(restated: Path, computed: Path) -> None:
+    noon = ("--from", "2026-01-05T12:00:00Z", "--to", "2026-01-05T13:00:00Z")
+    assert printed(fleet(restated, "status", "plant", "--restated", *noon, "--json")) == []
+    assert "0 windows restated" in done(fleet(computed, "status", "plant", "--restated"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--restated",), "goes with a FLEET"),
+        (("plant", "--restated", "--at", "2026-01-05"), "not with --at or --site"),
+        (("plant", "--restated", "--from", "2026-01-05"), "both --from and --to"),
+        (("plant", *SPAN), "go with --restated"),
+    ],
+)
+def test_options_of_restated_that_do_not_go_together_are_refused(
+    computed: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = fleet(computed, "status", *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_earlier_rows_can_be_exported_with_their_revision(restated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "earlier.parquet"
+    done(fleet(restated, "export", "plant", "fleet_kpi", "--superseded", *SPAN, "--out", out))
+    rows = pq.read_table(out)
+    assert set(rows.column("revision").to_pylist()) == {0}
+    assert rows.num_rows == len(lake(restated)["fleet_kpi_superseded"])
 
 
 def test_status_of_a_fleet_without_windows_is_no_and_says_what_to_do(tmp_path: Path) -> None:

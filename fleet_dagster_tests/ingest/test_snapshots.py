@@ -103,6 +103,39 @@ def test_history_is_never_too_late() -> None:
     assert (found["problem"], found["historical"], found["timestamp"]) == (None, True, utc(NOON))
 
 
+@pytest.mark.parametrize(("days", "tolerance_s"), [(0.0, 0), (0.5, 1), (7.0, 600), (45.25, 3600)])
+def test_the_settings_of_lateness_and_future_hold_to_the_microsecond(
+    days: float, tolerance_s: int
+) -> None:
+    config = fleet(allowed_lateness_days=days, future_tolerance_s=tolerance_s)
+    latest, earliest = NOON + round(days * DAY), NOON - tolerance_s * 1_000_000
+    verdicts = [
+        row({"timestamp": STAMP}, config, received_at_us=us)["problem"]
+        for us in (latest, latest + 1, earliest, earliest - 1)
+    ]
+    assert verdicts == [None, "too_late", None, "too_early"]
+
+
+def test_history_may_still_not_come_from_the_future() -> None:
+    found = row({"timestamp": "2026-01-01T12:10:01Z"}, historical=True)
+    assert found["problem"] == "too_early"
+
+
+def test_lateness_is_judged_by_the_sources_own_receipt() -> None:
+    receipt = "2026-01-08T12:00:00.000001Z"
+    config = fleet(source={"received_at": "received_at"})
+    found = row({"timestamp": STAMP, "received_at": receipt}, config, received_at_us=NOON)
+    assert found["problem"] == "too_late"
+
+
+@pytest.mark.parametrize(("n", "problem"), [(128, None), (129, "bad_site"), (5000, "bad_site")])
+def test_a_site_id_has_at_most_128_characters(n: int, problem: str | None) -> None:
+    site = "é" * n
+    found = row({"site_id": site})
+    assert (found["problem"], found["site_id"]) == (problem, "" if problem else site)
+    assert problem is None or "up to 128 characters" in found["detail"]
+
+
 def test_the_start_date_begins_at_midnight_of_the_fleets_time_zone() -> None:
     berlin = fleet(timezone="Europe/Berlin")
     assert row({"timestamp": "2025-12-31T23:00:00Z"}, berlin)["problem"] is None

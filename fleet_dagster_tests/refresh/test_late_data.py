@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import pandas as pd
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span, union
 from fleet_dagster.model.config import FleetConfig
@@ -14,14 +11,11 @@ from fleet_dagster.model.tables import (
     SITE_ASSIGNMENT,
     SITE_KPI,
     SITE_RANKING,
-    SITE_TELEMETRY,
     Table,
     derived_tables,
 )
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.refresh.refresh import Refresh
-from fleet_dagster.storage.arrow import schema_of
-from fleet_dagster.storage.control import schema
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 
@@ -247,15 +241,5 @@ def test_the_digest_of_inputs_does_not_depend_on_the_range_asked_for(refreshed: 
 
 
 def fresh(store: Store, config: FleetConfig = CONFIG, *, span: Span | None = None) -> at.Tables:
-    """Return the tables as a store gives them that has the same inputs and computes everything from the start."""
-    with Store.at(Path(store.lake.root).parent / "fresh") as other:
-        rows = store.lake.read(SITE_TELEMETRY, at.NAME, at.days(-60, 500), time_column="timestamp")
-        plain = rows.select(schema_of(SITE_TELEMETRY).names).cast(schema_of(SITE_TELEMETRY))
-        names = {"batch_id": "copy", "idempotency_key": "copy", "source": "copy"}
-        other.landing.append(at.NAME, plain, **names, historical=False)
-        with store.control.reading() as tx, other.control.transaction() as there:
-            for table in (schema.sites, schema.config_versions):
-                copied = [dict(row) for row in tx.execute(sa.select(table)).mappings()]
-                there.execute(sa.insert(table), copied)
-        at.refresh_all(other, config, span or at.days(0, 2))
-        return at.tables_of(other)
+    """Return the tables as a quiet store gives them."""
+    return at.recomputed(store, config, span or at.days(0, 2))

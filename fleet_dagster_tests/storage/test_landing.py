@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span
 from fleet_dagster.model.errors import SourceError
-from fleet_dagster.model.tables import SITE_TELEMETRY
+from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
+from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.control.schema import landing_batches
 from fleet_dagster.storage.store import Store
@@ -96,18 +97,42 @@ def test_the_books_say_how_many_rows_are_usable(store: Store) -> None:
     assert (row.fleet, row.n_rows, row.n_unusable, row.historical) == (at.NAME, 5, 1, True)
 
 
-def test_each_day_of_a_batch_is_one_entry_from_first_to_last_snapshot(store: Store) -> None:
+def test_each_stretch_of_a_batch_is_one_entry_from_first_to_last_snapshot(store: Store) -> None:
     stamps = [at.FIRST + HOUR, at.FIRST + 5 * HOUR, at.FIRST + DAY, at.FIRST + 9 * DAY + SECOND]
     at.land(store, CONFIG, at.snapshots(SITE, stamps, CONFIG), batch_id="b1")
     entries = store.history.entries(SITE_TELEMETRY.name, at.NAME)
     assert [(e.span, e.n_rows, e.kind, e.digest) for e in entries] == [
-        (Span(stamps[0], stamps[1] + 1), 2, "append", "b1"),
-        (Span(stamps[2], stamps[2] + 1), 1, "append", "b1"),
-        (Span(stamps[3], stamps[3] + 1), 1, "append", "b1"),
+        (Span(t, t + 1), 1, "append", "b1") for t in stamps
     ]
-    assert [e.landing for e in entries] == [stamps[0]] * 3
-    assert store.history.landing_version(at.NAME) == 3
+    assert [e.landing for e in entries] == [stamps[0]] * 4
+    assert store.history.landing_version(at.NAME) == 4
     assert store.history.newest_landed(at.NAME) == stamps[3] + 1
+
+
+def test_only_a_whole_empty_hour_or_midnight_parts_a_batch(store: Store) -> None:
+    first, second = at.FIRST + 59 * MINUTE, at.FIRST + 2 * HOUR - 1
+    third, fourth = at.FIRST + 3 * HOUR, at.FIRST + DAY - 1
+    stamps = [third, fourth + 1, first, second, fourth]
+    at.land(store, CONFIG, at.snapshots(SITE, stamps, CONFIG), batch_id="b1")
+    entries = store.history.entries(SITE_TELEMETRY.name, at.NAME)
+    assert [(e.span, e.n_rows) for e in entries] == [
+        (Span(first, second + 1), 2),
+        (Span(third, third + 1), 1),
+        (Span(fourth, fourth + 1), 1),
+        (Span(fourth + 1, fourth + 2), 1),
+    ]
+
+
+def test_late_snapshots_at_both_ends_of_a_day_leave_its_middle_current(store: Store) -> None:
+    at.land(store, CONFIG, at.telemetry(1, n_sites=3), batch_id="b1")
+    at.refresh_all(store, CONFIG, at.days(0, 1))
+    late = [at.FIRST + 5 * MINUTE, at.FIRST + DAY - 10 * MINUTE]
+    at.land(store, CONFIG, at.snapshots(SITE, late, CONFIG), batch_id="b2")
+    currency = Currency(store.registry.fleet(CONFIG), store.history)
+    assert currency.stale(FLEET_KPI, at.days(0, 1)) == [
+        Span(at.FIRST, at.FIRST + 10 * MINUTE),
+        Span(at.FIRST + DAY - 10 * MINUTE, at.FIRST + DAY),
+    ]
 
 
 def test_history_counts_as_received_before_everything(store: Store) -> None:
