@@ -40,7 +40,8 @@ def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     dg.Definitions.validate_loadable(defs)
     assert {key.split("/")[0] for key in specs(defs)} == set(names)
     jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert jobs == {"lake_maintenance", "purge_event_log", *(f"{n}_windows" for n in names)}
+    own = {f"{n}_{kind}" for n in names for kind in ("windows", "trial")}
+    assert jobs == {"lake_maintenance", "purge_event_log", *own}
 
 
 def test_an_invalid_fleet_file_keeps_the_code_location_from_loading_and_says_why(
