@@ -27,7 +27,8 @@ from fleet_dagster.ingest.verdicts import (
     judge_fields,
 )
 from fleet_dagster.ingest.zones import DAY_US
-from fleet_dagster.model.config import FleetConfig, larger_profile
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.rules import larger_profile
 from fleet_dagster.model.tables import N_KPIS, SITE_TELEMETRY
 from fleet_dagster.storage.arrow import schema_of
 

@@ -7,9 +7,10 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from fleet_dagster.core.windows import ceil_to, floor_to
-from fleet_dagster.model.config import FleetConfig, larger_profile
+from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.fleet import BEGINNING, ConfigVersion, Fleet, Site, first_mapped
+from fleet_dagster.model.rules import larger_profile
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control

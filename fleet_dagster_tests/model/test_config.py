@@ -8,7 +8,6 @@ from fleet_dagster.model.config import (
     FleetConfig,
     Kpi,
     RegionMapping,
-    larger_profile,
 )
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.profiles import (
@@ -19,6 +18,7 @@ from fleet_dagster.model.profiles import (
     fleet_profile_large,
     fleet_profile_medium,
 )
+from fleet_dagster.model.rules import larger_profile
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster_tests import fleets
 
