@@ -15,7 +15,7 @@ from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI
 from fleet_dagster.refresh.storm_watch import StormWatch
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.store import Store
-from fleet_dagster.storage.storms import RecordedStorm
+from fleet_dagster.storage.storms import HELD, RecordedStorm
 
 OPERATOR = "operator"
 _SHOWN = 20
@@ -71,10 +71,15 @@ def status(place: Place, fleet: str, *, as_json: bool) -> None:
     metavar="INSTANT",
     help="First instant of the storm, rounded up to a window. [default: the first window not yet written]",
 )
+@click.option(
+    "--hold",
+    is_flag=True,
+    help="Keep it until you end it. Else the monitor does, after five calm windows.",
+)
 @click.option("--cause", default="begun by hand", show_default=True, help="Why; it is recorded.")
 @installation_options
 @click.pass_obj
-def start(place: Place, fleet: str, *, start: str | None, cause: str) -> None:
+def start(place: Place, fleet: str, *, start: str | None, hold: bool, cause: str) -> None:
     """Begin a storm by hand.
 
     Exit code 2 when one is on already.
@@ -82,9 +87,9 @@ def start(place: Place, fleet: str, *, start: str | None, cause: str) -> None:
     config, store = place.installation().config(fleet), place.store()
     store.registry.ensure(config)
     at = _instant(config, store, start, name="--from")
-    (episode,) = store.storms.record(fleet, [StormEpisode.of(at, cause=cause)], by=OPERATOR) or [
-        StormEpisode.of(at)
-    ]
+    (episode,) = store.storms.record(
+        fleet, [StormEpisode.of(at, cause=cause)], by=HELD if hold else OPERATOR
+    ) or [StormEpisode.of(at)]
     note(f"{episode.episode_id} is on since {iso(episode.start)}. End it: fleet storm end {fleet}")
     _say_what_changes(store, config, Span(episode.start, FOREVER))
 
@@ -212,12 +217,18 @@ def _shown(recorded: RecordedStorm) -> Storm:
     )
 
 
+def _by(one: Storm) -> str:
+    return (
+        one.started_by
+        if one.ended_by in ("", one.started_by)
+        else f"{one.started_by}; {one.ended_by}"
+    )
+
+
 def _table(recorded: list[RecordedStorm]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("episode", "until", "cause", "begun by", "ended by"):
+    for name in ("episode", "until", "begun, ended by", "cause"):
         table.add_column(name, no_wrap=name in ("episode", "until"))
     for one in map(_shown, reversed(recorded)):
-        table.add_row(
-            one.episode_id, one.end or "still on", one.cause, one.started_by, one.ended_by
-        )
+        table.add_row(one.episode_id, one.end or "still on", _by(one), one.cause)
     return table

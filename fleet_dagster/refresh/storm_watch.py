@@ -46,6 +46,8 @@ class StormWatch:
         self.store.registry.ensure(self.config)
         fleet, name = self.store.registry.fleet(self.config), self.config.name
         current = self.store.storms.open(name)
+        if self.store.storms.is_held(name):
+            return Look((), current, None, "held until an operator ends it")
         span = self._to_judge(fleet, now)
         if span is None:
             return Look((), current, None, "no telemetry in the last hour")

@@ -12,6 +12,9 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import storm_episodes
 
+HELD = "operator, held"
+"""Who begins an episode that only an operator may end."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedStorm:
@@ -34,6 +37,10 @@ class Storms:
         with self.control.reading() as tx:
             found = read_storms(tx, fleet)
         return [r for r in found if span is None or _span(r.episode).overlaps(span)]
+
+    def is_held(self, fleet: str) -> bool:
+        """Tell whether the episode that goes on may be ended by an operator only."""
+        return any(r.episode.is_open and r.started_by == HELD for r in self.recorded(fleet))
 
     def open(self, fleet: str) -> StormEpisode | None:
         """Return the episode that goes on, if any."""

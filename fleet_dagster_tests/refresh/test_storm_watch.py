@@ -14,6 +14,7 @@ from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI, SITE_RANKING
 from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.refresh.storm_watch import StormWatch
 from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.storms import HELD
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.storms import feed, of_minutes, storm_fleet
 
@@ -179,6 +180,15 @@ def test_episodes_that_overlap_are_refused_and_nothing_is_recorded(store: Store)
         store.storms.record(at.NAME, late, by="test")
     assert [r.episode for r in store.storms.recorded(at.NAME)] == [first]
     assert store.storms.record(at.NAME, [first], by="test") == []
+
+
+def test_a_held_storm_is_ended_by_hand_only(store: Store, config: FleetConfig) -> None:
+    feed(store, config, START, range(20), rough=[])
+    for by, is_ended in ((HELD, False), ("operator", True)):
+        store.storms.record(at.NAME, [StormEpisode.of(minute(5))], by=by)
+        look = StormWatch(store, config).look(minute(20))
+        assert bool(look.changed) == is_ended
+        store.storms.forget(at.NAME, minute(5))
 
 
 def test_only_a_storm_that_is_on_can_be_ended(store: Store) -> None:
