@@ -5,16 +5,23 @@ to all sites of that status, and the panel's deviations from it are spread over 
 Wretman, Model Assisted Survey Sampling, 1992, sections 6.4 to 7.6, doi:10.1007/978-1-4612-4378-6).
 """
 
-from dataclasses import dataclass
-from functools import cached_property, reduce
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from fleet_dagster.core.exact import exact_sum
 from fleet_dagster.core.panel import Panel
+from fleet_dagster.core.site_window_sums import (
+    Codes,
+    Grid,
+    added,
+    pick,
+    ratio,
+    sums_by_group,
+    weighted,
+)
 
 N_STATUSES = 4
 SMALLEST_CELL = 5.0
@@ -26,10 +33,9 @@ LEAST_LEFT = 0.1
 """What is left at least of a deviation freed of its own pull, however heavy the site."""
 FEWEST_DEGREES = 4.0
 """Degrees of freedom that a standard error counts as having at least."""
+NOBODY = 1e-9
+"""Weight, in units in which the heaviest site weighs at most 1, up to which an estimate stands for no site."""
 _NORMAL_975 = 1.959963984540054
-Grid = NDArray[np.float64]
-Codes = NDArray[np.int64]
-_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,13 @@ def storm_means(values: list[Grid], population: Population, panel: Panel) -> Sto
     -------
     StormMeans
         Means, NaN where no site read has the value, and the standard error of the first value's: such that mean +- 1.96
-        standard errors is a 95 % interval, NaN where it cannot be told, as in a region with fewer than 5 sites read that
-        is not read whole.
+        standard errors is a 95 % interval. It is 0 where every fresh site is read, and NaN where it cannot be told: in a
+        region with fewer than 5 sites read, or of which sites are pooled with others' or came after the draw.
     """
     design = _Design(population, panel)
-    having = [design.total((~np.isnan(value)).astype(np.float64)) for value in values]
+    having = [design.total_having(value) for value in values]
     totals = [design.total(np.nan_to_num(value)) for value in values]
-    means = [_ratio(t.estimate, h.estimate) for t, h in zip(totals, having, strict=True)]
+    means = [ratio(t.estimate, h.estimate) for t, h in zip(totals, having, strict=True)]
     return StormMeans(means, design.stderr(means[0], totals[0], having[0]))
 
 
@@ -99,19 +105,24 @@ class _Design:
         """Estimate the totals of a value that is 0 where a site lacks it."""
         drawn = np.where(self.is_there, value[self.drawn], 0.0)
         mean = self._cell_means(drawn)
-        deviation = np.where(self.is_there, drawn - _pick(mean, self.cell), 0.0)
+        deviation = np.where(self.is_there, drawn - pick(mean, self.cell), 0.0)
         shift = np.nan_to_num(
-            _ratio(self._drawn_sums(self.weight, self.stratum, deviation), self.stratum_read)
+            ratio(self._drawn_sums(self.weight, self.stratum, deviation), self.stratum_read)
         )
         estimate = (
             self._certain(value)
-            + _weighted(self.cell_weight, mean)
-            + _weighted(self.stratum_weight, shift)
+            + weighted(self.cell_weight, mean)
+            + weighted(self.stratum_weight, shift)
         )
         return _Total(
-            np.vstack([estimate, _added(estimate)[None]]),
-            np.where(self.is_there, deviation - _pick(shift, self.stratum), 0.0),
+            np.vstack([estimate, added(estimate)[None]]),
+            np.where(self.is_there, deviation - pick(shift, self.stratum), 0.0),
         )
+
+    def total_having(self, value: Grid) -> _Total:
+        """Estimate what the sites that have the value weigh; a rest of rounding is nobody."""
+        found = self.total((~np.isnan(value)).astype(np.float64))
+        return replace(found, estimate=np.where(found.estimate > NOBODY, found.estimate, 0.0))
 
     def stderr(self, mean: Grid, total: _Total, having: _Total) -> Grid:
         """Return the standard errors of means, ratios of two totals; the fleet's last."""
@@ -120,9 +131,10 @@ class _Design:
         errors = []
         for g, regions in enumerate(groups):
             deviation = total.deviation - np.nan_to_num(mean[g]) * having.deviation
-            error = _ratio(self._error(regions, deviation), having.estimate[g])
+            error = ratio(self._error(regions, deviation), having.estimate[g])
             is_told = self._is_told[g] if g < n else np.True_
-            errors.append(np.where(is_told | (error == 0), error, np.nan))
+            is_known = added(self._unread[regions]) == 0
+            errors.append(np.where(is_known, 0.0, np.where(is_told, error, np.nan)))
         return np.stack(errors)
 
     def _error(self, regions: slice, deviation: Grid) -> Grid:
@@ -130,14 +142,14 @@ class _Design:
         # Deviations are freed of their own pull on the means as in MacKinnon and White (1985, HC2,
         # doi:10.1016/0304-4076(85)90158-7); the degrees of freedom are fewer the more unequal the weights are
         # (Satterthwaite 1946, doi:10.2307/3002019).
-        weight = _added(self.stratum_weight[regions])
-        unread = 1.0 - np.minimum(np.nan_to_num(_ratio(self.n_drawn, self.n_stratum)), 1.0)
-        scale = np.nan_to_num(_ratio(weight, self.stratum_read)) ** 2 * unread
-        share = (self.weight[:, None] * _pick(self._cell_factor, self.cell)) ** 2
-        share = np.where(self._is_paired, share * _pick(scale, self.stratum), 0.0)
+        weight = added(self.stratum_weight[regions])
+        unread = 1.0 - np.minimum(np.nan_to_num(ratio(self.n_drawn, self.n_stratum)), 1.0)
+        scale = np.nan_to_num(ratio(weight, self.stratum_read)) ** 2 * unread
+        share = (self.weight[:, None] * pick(self._cell_factor, self.cell)) ** 2
+        share = np.where(self._is_paired, share * pick(scale, self.stratum), 0.0)
         squares: Grid = np.where(self._is_paired, deviation**2 / self._left_out, 0.0)
-        alone = _added(np.where(self.n_drawn > 1, 0.0, weight**2 * unread))
-        typical = _ratio(
+        alone = added(np.where(self.n_drawn > 1, 0.0, weight**2 * unread))
+        typical = ratio(
             self._over_drawn(squares), self._over_drawn(self._is_paired.astype(np.float64))
         )
         rest = np.where(alone > 0, alone * typical, 0.0)
@@ -145,10 +157,10 @@ class _Design:
 
     def _widening(self, share: Grid) -> Grid:
         """Return by how much the 95 % interval of Student's t is wider than the normal one."""
-        paired = _added(np.maximum(self.n_drawn - 1, 0))
+        paired = added(np.maximum(self.n_drawn - 1, 0))
         freedom = np.maximum(paired - self._n_cells + 1, 1.0)
-        even = _ratio(self._over_drawn(share) ** 2, self._over_drawn(share**2))
-        effective = freedom * np.nan_to_num(even) / np.maximum(_added(self.n_drawn), 1.0)
+        even = ratio(self._over_drawn(share) ** 2, self._over_drawn(share**2))
+        effective = freedom * np.nan_to_num(even) / np.maximum(added(self.n_drawn), 1.0)
         effective = np.maximum(effective, FEWEST_DEGREES)
         widened: Grid = stdtrit(effective, 0.975) / _NORMAL_975
         return widened
@@ -156,21 +168,21 @@ class _Design:
     def _over_drawn(self, value: Grid) -> Grid:
         """Sum over the fresh sites drawn, shape (n_windows,)."""
         ones, together = np.ones(self.drawn.size), np.zeros((1, 1), dtype=np.int64)
-        return np.asarray(_sums(ones, together, self.is_there, 1, value)[0])
+        return np.asarray(sums_by_group(ones, together, self.is_there, 1, value)[0])
 
     @cached_property
     def _is_paired(self) -> NDArray[np.bool_]:
         """Which drawn sites have another one of their stratum to be compared with, shape (n_drawn, n_windows)."""
-        return np.asarray(self.is_there & (_pick(self.n_drawn, self.stratum) > 1))
+        return np.asarray(self.is_there & (pick(self.n_drawn, self.stratum) > 1))
 
     @cached_property
     def _left_out(self) -> Grid:
         """What is left of each drawn site's deviation when it does not take part in the means: 1 - leverage."""
         own = self.weight[:, None]
-        stratum = _ratio(own, _pick(self.stratum_read, self.stratum))
+        stratum = ratio(own, pick(self.stratum_read, self.stratum))
         stands = self._stands_for[:, None]
-        cell = _ratio(stands, _pick(self._cell_read, self.cell))
-        both = _ratio(stands, _added(self._cell_read)[None])
+        cell = ratio(stands, pick(self._cell_read, self.cell))
+        both = ratio(stands, added(self._cell_read)[None])
         left = 1.0 - np.nan_to_num(stratum + cell - both)
         return np.asarray(np.maximum(left, LEAST_LEFT))
 
@@ -206,13 +218,13 @@ class _Design:
         expected = np.zeros((N_STATUSES, self.others.shape[1]))
         inside = self.panel.stratum >= 0
         chance = np.divide(1.0, self.panel.design_weight, out=np.zeros(inside.size), where=inside)
-        expected += _sums(chance, self.population.status, self.others, N_STATUSES)
+        expected += sums_by_group(chance, self.population.status, self.others, N_STATUSES)
         return _merged(expected)
 
     @cached_property
     def all_cells(self) -> Codes:
         """The cell of every site, shape (n_sites, n_windows)."""
-        return _pick(self.label, self.population.status.astype(np.int64))
+        return pick(self.label, self.population.status.astype(np.int64))
 
     @cached_property
     def cell(self) -> Codes:
@@ -224,7 +236,7 @@ class _Design:
         """What each region weighs in each cell, shape (n_regions, N_STATUSES, n_windows)."""
         place = self.population.region[:, None] * N_STATUSES + self.all_cells
         n = self.population.n_regions
-        sums = _sums(self.population.weight, place, self.others, n * N_STATUSES)
+        sums = sums_by_group(self.population.weight, place, self.others, n * N_STATUSES)
         return sums.reshape(n, N_STATUSES, -1)
 
     @cached_property
@@ -233,14 +245,16 @@ class _Design:
         n, strata = self.population.n_regions, self.panel.n_strata
         place = (self.population.region * strata + self.panel.stratum)[:, None]
         inside = self.others & (self.panel.stratum >= 0)[:, None]
-        return _sums(self.population.weight, place, inside, n * strata).reshape(n, strata, -1)
+        return sums_by_group(self.population.weight, place, inside, n * strata).reshape(
+            n, strata, -1
+        )
 
     @cached_property
     def n_stratum(self) -> Grid:
         """Fresh sites of each stratum, shape (n_strata, n_windows)."""
         inside = self.others & (self.panel.stratum >= 0)[:, None]
         ones = np.ones(self.panel.stratum.size)
-        return _sums(ones, self.panel.stratum[:, None], inside, self.panel.n_strata)
+        return sums_by_group(ones, self.panel.stratum[:, None], inside, self.panel.n_strata)
 
     @cached_property
     def n_drawn(self) -> Grid:
@@ -260,12 +274,12 @@ class _Design:
     @cached_property
     def _cell_factor(self) -> Grid:
         """What a cell weighs over what the drawn sites of it stand for, shape (N_STATUSES, n_windows)."""
-        return np.nan_to_num(_ratio(_added(self.cell_weight), self._cell_read))
+        return np.nan_to_num(ratio(added(self.cell_weight), self._cell_read))
 
     @cached_property
     def _n_cells(self) -> Grid:
         """Cells that drawn sites are in, shape (n_windows,)."""
-        return np.asarray(_added((self._cell_read > 0).astype(np.float64)))
+        return np.asarray(added((self._cell_read > 0).astype(np.float64)))
 
     @cached_property
     def _stands_for(self) -> NDArray[np.float64]:
@@ -273,33 +287,44 @@ class _Design:
 
     @cached_property
     def _is_told(self) -> NDArray[np.bool_]:
-        """Which regions are one stratum, with enough sites read, shape (n_regions, n_windows)."""
+        """Which regions are strata whole, with enough sites read, shape (n_regions, n_windows)."""
         read = self.population.is_fresh & self.panel.is_read[:, None]
         here = read & (self.population.region >= 0)[:, None]
         region = self.population.region[:, None]
         ones = np.ones(region.size)
-        n_read = _sums(ones, region, here, self.population.n_regions)
-        pooled = _added(np.moveaxis(self.stratum_weight, 1, 0)[~self.panel.is_own_region])
-        return np.asarray((n_read >= SMALLEST_REGION) & (pooled == 0))
+        n_read = sums_by_group(ones, region, here, self.population.n_regions)
+        pooled = added(np.moveaxis(self.stratum_weight, 1, 0)[~self.panel.is_own_region])
+        late = self._region_weight(self.panel.stratum < 0)
+        return np.asarray((n_read >= SMALLEST_REGION) & (pooled + late == 0))
+
+    @cached_property
+    def _unread(self) -> Grid:
+        """What each region's fresh sites weigh that are not read, shape (n_regions, n_windows)."""
+        return self._region_weight(~self.panel.is_read)
+
+    def _region_weight(self, chosen: NDArray[np.bool_]) -> Grid:
+        """Return what the chosen sites that are not read with certainty weigh in each region."""
+        region, n = self.population.region[:, None], self.population.n_regions
+        return sums_by_group(self.population.weight, region, self.others & chosen[:, None], n)
 
     def _cell_means(self, drawn: Grid) -> Grid:
         """Return the mean of each cell, of all drawn sites where nobody of a cell was drawn."""
         sums = self._drawn_sums(self._stands_for, self.cell, drawn)
-        overall = _ratio(_added(sums), _added(self._cell_read))
-        return np.asarray(np.where(self._cell_read > 0, _ratio(sums, self._cell_read), overall))
+        overall = ratio(added(sums), added(self._cell_read))
+        return np.asarray(np.where(self._cell_read > 0, ratio(sums, self._cell_read), overall))
 
     def _certain(self, value: Grid) -> Grid:
         """Return the totals over the sites read with certainty, shape (n_regions, n_windows)."""
         here = self.panel.is_certain & (self.population.region >= 0)
         there = self.population.is_fresh & here[:, None]
         region, n = self.population.region[:, None], self.population.n_regions
-        return _sums(self.population.weight, region, there, n, value)
+        return sums_by_group(self.population.weight, region, there, n, value)
 
     def _drawn_sums(
         self, weight: NDArray[np.float64], groups: Codes, value: Grid | None = None
     ) -> Grid:
         n_groups = N_STATUSES if groups is self.cell else self.panel.n_strata
-        return _sums(weight, groups, self.is_there, n_groups, value)
+        return sums_by_group(weight, groups, self.is_there, n_groups, value)
 
 
 def _merged(expected: Grid) -> Codes:
@@ -315,41 +340,3 @@ def _merged(expected: Grid) -> Codes:
     is_rare = (left[0] < SMALLEST_CELL) & (left[1:] > 0).any(axis=0)
     nearest = 1 + np.argmax(left[1:] > 0, axis=0)
     return np.where(is_rare & (label == 0), nearest, label)
-
-
-def _sums(
-    weight: NDArray[np.float64],
-    groups: NDArray[np.integer],
-    there: NDArray[np.bool_],
-    n_groups: int,
-    value: Grid | None = None,
-) -> Grid:
-    """Sum weights, or weighted values, of site-windows by group: shape (n_groups, n_windows), the same bits in any order."""
-    n_windows = there.shape[1]
-    site, window = np.nonzero(there)
-    terms = weight[site] if value is None else weight[site] * value[site, window]
-    group = np.broadcast_to(groups, there.shape)[site, window].astype(np.int64)
-    total = exact_sum(terms, group * n_windows + window, n_groups * n_windows)
-    return total.value.reshape(n_groups, n_windows)
-
-
-def _weighted(weight: Grid, mean: Grid) -> Grid:
-    """Return the sum over cells of weight x mean, shape (n_regions, n_windows); cells of no weight need no mean."""
-    terms = [np.where(weight[:, c] > 0, weight[:, c] * mean[c], 0.0) for c in range(mean.shape[0])]
-    return reduce(np.add, terms)
-
-
-def _added(parts: Grid) -> Grid:
-    """Add along the first axis one by one: a library's sum adds in another order where there is one window."""
-    return reduce(np.add, parts, np.zeros(parts.shape[1:]))
-
-
-def _pick(table: NDArray[_Value], codes: Codes) -> NDArray[_Value]:
-    """Look a code of each site-window up in the table of its window."""
-    return np.asarray(np.take_along_axis(table, codes, axis=0))
-
-
-def _ratio(top: Grid, bottom: Grid) -> Grid:
-    out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return out
