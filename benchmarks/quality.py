@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.modes import e3
 from benchmarks.outliers import q8
+from benchmarks.storm_nodes import e4_nodes
+from benchmarks.storms import e4
 
 RECORD = Path(__file__).with_name("QUALITY.md")
 HEADING = "# Detection quality\n\nWritten by `python -m benchmarks.quality` (`make quality`).\n"
@@ -25,7 +28,12 @@ class Section:
     measure: Callable[[], str]
 
 
-SECTIONS = {"Q8": Section("Q8: modified Z-scores on Gaussian groups", q8)}
+SECTIONS = {
+    "E3": Section("E3: ingestion modes against full", e3),
+    "E4": Section("E4: a storm's sample against the whole fleet", e4),
+    "E4-nodes": Section("E4 through all nodes", e4_nodes),
+    "Q8": Section("Q8: modified Z-scores on Gaussian groups", q8),
+}
 
 
 def main() -> None:

@@ -92,10 +92,14 @@ def _moved(rows: pa.Table, by: int) -> pa.Table:
 
 
 def _landed(work: Workload, rows: Rows, *, batch: NDArray[np.int64]) -> pa.Table:
+    return landed(site_ids(work.config, work.scenario), rows, batch=batch)
+
+
+def landed(site_names: Sequence[str], rows: Rows, *, batch: NDArray[np.int64]) -> pa.Table:
     """Return judged snapshots as `landed_table` does: all of them are usable."""
     n = batch.size
     instant = pa.timestamp("us", tz="UTC")
-    sites = pa.array(site_ids(work.config, work.scenario), pa.string())
+    sites = pa.array(site_names, pa.string())
     numbers, codes = np.unique(batch, return_inverse=True)
     columns = {
         "fleet": pa.repeat(NAME, n),
