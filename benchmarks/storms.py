@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_dagster.core.panel import draw_panel
-from fleet_dagster.core.storm_estimate import Population, storm_means
+from fleet_dagster.core.storm_design import Population
+from fleet_dagster.core.storm_estimate import storm_means
 from fleet_dagster.ingest.simulator.noise import NoiseKind
 
 SEEDS = (11, 23, 47)

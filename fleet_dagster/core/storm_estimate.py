@@ -13,20 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from fleet_dagster.core.panel import Panel
-from fleet_dagster.core.site_window_sums import (
-    Codes,
-    Grid,
-    added,
-    pick,
-    ratio,
-    sums_by_group,
-    weighted,
-)
+from fleet_dagster.core.site_window_sums import Grid, added, pick, ratio, sums_by_group, weighted
+from fleet_dagster.core.storm_design import Design, Population
 
-N_STATUSES = 4
-SMALLEST_CELL = 5.0
-"""Sites that a status must lead one to expect in the panel; rarer ones are merged. The rule looks at all sites and never at
-those drawn, else it would bias the means."""
 SMALLEST_REGION = 5
 """Sites read from which on a region has a standard error."""
 LEAST_LEFT = 0.1
@@ -44,20 +33,6 @@ class StormMeans:
 
     means: list[Grid]
     stderr: Grid
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What is known of every site: arrays over sites, the last two of shape (n_sites, n_windows).
-
-    `weight` is in [0, 1]; `region` is -1 for a site that the fleet does not have.
-    """
-
-    weight: NDArray[np.float64]
-    region: Codes
-    n_regions: int
-    status: NDArray[np.int8]
-    is_fresh: NDArray[np.bool_]
 
 
 def storm_means(values: list[Grid], population: Population, panel: Panel) -> StormMeans:
@@ -79,7 +54,7 @@ def storm_means(values: list[Grid], population: Population, panel: Panel) -> Sto
         standard errors is a 95 % interval. It is 0 where every fresh site is read, and NaN where it cannot be told: in a
         region with fewer than 5 sites read, or of which sites are pooled with others' or came after the draw.
     """
-    design = _Design(population, panel)
+    design = _Estimator(population, panel)
     having = [design.total_having(value) for value in values]
     totals = [design.total(np.nan_to_num(value)) for value in values]
     means = [ratio(t.estimate, h.estimate) for t, h in zip(totals, having, strict=True)]
@@ -94,12 +69,8 @@ class _Total:
     deviation: Grid
 
 
-@dataclass(frozen=True)
-class _Design:
-    """What all values share: who was drawn, and what every region weighs in each status cell and stratum."""
-
-    population: Population
-    panel: Panel
+class _Estimator(Design):
+    """The estimates that a design allows."""
 
     def total(self, value: Grid) -> _Total:
         """Estimate the totals of a value that is 0 where a site lacks it."""
@@ -107,7 +78,7 @@ class _Design:
         mean = self._cell_means(drawn)
         deviation = np.where(self.is_there, drawn - pick(mean, self.cell), 0.0)
         shift = np.nan_to_num(
-            ratio(self._drawn_sums(self.weight, self.stratum, deviation), self.stratum_read)
+            ratio(self.drawn_sums(self.weight, self.stratum, deviation), self.stratum_read)
         )
         estimate = (
             self._certain(value)
@@ -145,7 +116,7 @@ class _Design:
         weight = added(self.stratum_weight[regions])
         unread = 1.0 - np.minimum(np.nan_to_num(ratio(self.n_drawn, self.n_stratum)), 1.0)
         scale = np.nan_to_num(ratio(weight, self.stratum_read)) ** 2 * unread
-        share = (self.weight[:, None] * pick(self._cell_factor, self.cell)) ** 2
+        share = (self.weight[:, None] * pick(self.cell_factor, self.cell)) ** 2
         share = np.where(self._is_paired, share * pick(scale, self.stratum), 0.0)
         squares: Grid = np.where(self._is_paired, deviation**2 / self._left_out, 0.0)
         alone = added(np.where(self.n_drawn > 1, 0.0, weight**2 * unread))
@@ -158,7 +129,7 @@ class _Design:
     def _widening(self, share: Grid) -> Grid:
         """Return by how much the 95 % interval of Student's t is wider than the normal one."""
         paired = added(np.maximum(self.n_drawn - 1, 0))
-        freedom = np.maximum(paired - self._n_cells + 1, 1.0)
+        freedom = np.maximum(paired - self.n_cells + 1, 1.0)
         even = ratio(self._over_drawn(share) ** 2, self._over_drawn(share**2))
         effective = freedom * np.nan_to_num(even) / np.maximum(added(self.n_drawn), 1.0)
         effective = np.maximum(effective, FEWEST_DEGREES)
@@ -180,110 +151,11 @@ class _Design:
         """What is left of each drawn site's deviation when it does not take part in the means: 1 - leverage."""
         own = self.weight[:, None]
         stratum = ratio(own, pick(self.stratum_read, self.stratum))
-        stands = self._stands_for[:, None]
-        cell = ratio(stands, pick(self._cell_read, self.cell))
-        both = ratio(stands, added(self._cell_read)[None])
+        stands = self.stands_for[:, None]
+        cell = ratio(stands, pick(self.cell_read, self.cell))
+        both = ratio(stands, added(self.cell_read)[None])
         left = 1.0 - np.nan_to_num(stratum + cell - both)
         return np.asarray(np.maximum(left, LEAST_LEFT))
-
-    @cached_property
-    def drawn(self) -> Codes:
-        """Positions of the sites drawn, shape (n_drawn,)."""
-        return np.flatnonzero(self.panel.is_read & ~self.panel.is_certain)
-
-    @cached_property
-    def weight(self) -> NDArray[np.float64]:
-        """Weights of the sites drawn, shape (n_drawn,)."""
-        return self.population.weight[self.drawn]
-
-    @cached_property
-    def others(self) -> NDArray[np.bool_]:
-        """Fresh sites that are not read with certainty, shape (n_sites, n_windows)."""
-        here = (self.population.region >= 0) & ~self.panel.is_certain
-        return self.population.is_fresh & here[:, None]
-
-    @cached_property
-    def is_there(self) -> NDArray[np.bool_]:
-        """Which drawn sites are fresh, shape (n_drawn, n_windows)."""
-        return self.others[self.drawn]
-
-    @cached_property
-    def stratum(self) -> Codes:
-        """Stratum of each drawn site, shape (n_drawn, n_windows)."""
-        return np.broadcast_to(self.panel.stratum[self.drawn][:, None], self.is_there.shape)
-
-    @cached_property
-    def label(self) -> Codes:
-        """The cell into which each status falls, shape (N_STATUSES, n_windows)."""
-        expected = np.zeros((N_STATUSES, self.others.shape[1]))
-        inside = self.panel.stratum >= 0
-        chance = np.divide(1.0, self.panel.design_weight, out=np.zeros(inside.size), where=inside)
-        expected += sums_by_group(chance, self.population.status, self.others, N_STATUSES)
-        return _merged(expected)
-
-    @cached_property
-    def all_cells(self) -> Codes:
-        """The cell of every site, shape (n_sites, n_windows)."""
-        return pick(self.label, self.population.status.astype(np.int64))
-
-    @cached_property
-    def cell(self) -> Codes:
-        """The cell of each drawn site, shape (n_drawn, n_windows)."""
-        return self.all_cells[self.drawn]
-
-    @cached_property
-    def cell_weight(self) -> Grid:
-        """What each region weighs in each cell, shape (n_regions, N_STATUSES, n_windows)."""
-        place = self.population.region[:, None] * N_STATUSES + self.all_cells
-        n = self.population.n_regions
-        sums = sums_by_group(self.population.weight, place, self.others, n * N_STATUSES)
-        return sums.reshape(n, N_STATUSES, -1)
-
-    @cached_property
-    def stratum_weight(self) -> Grid:
-        """What each region weighs in each stratum, shape (n_regions, n_strata, n_windows)."""
-        n, strata = self.population.n_regions, self.panel.n_strata
-        place = (self.population.region * strata + self.panel.stratum)[:, None]
-        inside = self.others & (self.panel.stratum >= 0)[:, None]
-        return sums_by_group(self.population.weight, place, inside, n * strata).reshape(
-            n, strata, -1
-        )
-
-    @cached_property
-    def n_stratum(self) -> Grid:
-        """Fresh sites of each stratum, shape (n_strata, n_windows)."""
-        inside = self.others & (self.panel.stratum >= 0)[:, None]
-        ones = np.ones(self.panel.stratum.size)
-        return sums_by_group(ones, self.panel.stratum[:, None], inside, self.panel.n_strata)
-
-    @cached_property
-    def n_drawn(self) -> Grid:
-        """Fresh sites drawn of each stratum, shape (n_strata, n_windows)."""
-        return self._drawn_sums(np.ones(self.drawn.size), self.stratum)
-
-    @cached_property
-    def stratum_read(self) -> Grid:
-        """What the fresh sites drawn of each stratum weigh, shape (n_strata, n_windows)."""
-        return self._drawn_sums(self.weight, self.stratum)
-
-    @cached_property
-    def _cell_read(self) -> Grid:
-        """What the drawn sites of each cell stand for, shape (N_STATUSES, n_windows)."""
-        return self._drawn_sums(self._stands_for, self.cell)
-
-    @cached_property
-    def _cell_factor(self) -> Grid:
-        """What a cell weighs over what the drawn sites of it stand for, shape (N_STATUSES, n_windows)."""
-        return np.nan_to_num(ratio(added(self.cell_weight), self._cell_read))
-
-    @cached_property
-    def _n_cells(self) -> Grid:
-        """Cells that drawn sites are in, shape (n_windows,)."""
-        return np.asarray(added((self._cell_read > 0).astype(np.float64)))
-
-    @cached_property
-    def _stands_for(self) -> NDArray[np.float64]:
-        return self.weight * self.panel.design_weight[self.drawn]
 
     @cached_property
     def _is_told(self) -> NDArray[np.bool_]:
@@ -294,24 +166,19 @@ class _Design:
         ones = np.ones(region.size)
         n_read = sums_by_group(ones, region, here, self.population.n_regions)
         pooled = added(np.moveaxis(self.stratum_weight, 1, 0)[~self.panel.is_own_region])
-        late = self._region_weight(self.panel.stratum < 0)
+        late = self.region_weight(self.panel.stratum < 0)
         return np.asarray((n_read >= SMALLEST_REGION) & (pooled + late == 0))
 
     @cached_property
     def _unread(self) -> Grid:
         """What each region's fresh sites weigh that are not read, shape (n_regions, n_windows)."""
-        return self._region_weight(~self.panel.is_read)
-
-    def _region_weight(self, chosen: NDArray[np.bool_]) -> Grid:
-        """Return what the chosen sites that are not read with certainty weigh in each region."""
-        region, n = self.population.region[:, None], self.population.n_regions
-        return sums_by_group(self.population.weight, region, self.others & chosen[:, None], n)
+        return self.region_weight(~self.panel.is_read)
 
     def _cell_means(self, drawn: Grid) -> Grid:
         """Return the mean of each cell, of all drawn sites where nobody of a cell was drawn."""
-        sums = self._drawn_sums(self._stands_for, self.cell, drawn)
-        overall = ratio(added(sums), added(self._cell_read))
-        return np.asarray(np.where(self._cell_read > 0, ratio(sums, self._cell_read), overall))
+        sums = self.drawn_sums(self.stands_for, self.cell, drawn)
+        overall = ratio(added(sums), added(self.cell_read))
+        return np.asarray(np.where(self.cell_read > 0, ratio(sums, self.cell_read), overall))
 
     def _certain(self, value: Grid) -> Grid:
         """Return the totals over the sites read with certainty, shape (n_regions, n_windows)."""
@@ -319,24 +186,3 @@ class _Design:
         there = self.population.is_fresh & here[:, None]
         region, n = self.population.region[:, None], self.population.n_regions
         return sums_by_group(self.population.weight, region, there, n, value)
-
-    def _drawn_sums(
-        self, weight: NDArray[np.float64], groups: Codes, value: Grid | None = None
-    ) -> Grid:
-        n_groups = N_STATUSES if groups is self.cell else self.panel.n_strata
-        return sums_by_group(weight, groups, self.is_there, n_groups, value)
-
-
-def _merged(expected: Grid) -> Codes:
-    """Merge rare statuses with their neighbours: the next better one, or for online the next worse."""
-    n_windows = expected.shape[1]
-    label = np.tile(np.arange(N_STATUSES)[:, None], (1, n_windows))
-    left = expected.copy()
-    for status in range(N_STATUSES - 1, 0, -1):
-        is_rare = left[status] < SMALLEST_CELL
-        left[status - 1] += np.where(is_rare, left[status], 0.0)
-        left[status] = np.where(is_rare, 0.0, left[status])
-        label = np.where(is_rare & (label == status), status - 1, label)
-    is_rare = (left[0] < SMALLEST_CELL) & (left[1:] > 0).any(axis=0)
-    nearest = 1 + np.argmax(left[1:] > 0, axis=0)
-    return np.where(is_rare & (label == 0), nearest, label)

@@ -10,7 +10,8 @@ from fleet_dagster.core.exact import power_of_two_above
 from fleet_dagster.core.health import HealthParts, combine_parts
 from fleet_dagster.core.panel import Panel, panel_of
 from fleet_dagster.core.rollup import GroupSums, group_sums
-from fleet_dagster.core.storm_estimate import Population, storm_means
+from fleet_dagster.core.storm_design import Population
+from fleet_dagster.core.storm_estimate import storm_means
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames.assignment import AssignedRun
 from fleet_dagster.frames.site_grids import SiteGrids

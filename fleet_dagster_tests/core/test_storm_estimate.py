@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fleet_dagster.core.panel import Panel, draw_panel
-from fleet_dagster.core.storm_estimate import Population, StormMeans, storm_means
+from fleet_dagster.core.storm_design import Population
+from fleet_dagster.core.storm_estimate import StormMeans, storm_means
 from fleet_dagster_tests.core.naive_storm import NaiveSite, NaiveStorm
 
 SEEDS = st.integers(0, 2**32 - 1)
