@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.modes import e3
 from benchmarks.outliers import q8
+from benchmarks.restatement import e2
 from benchmarks.storm_nodes import e4_nodes
 from benchmarks.storms import e4
 
@@ -29,6 +30,7 @@ class Section:
 
 
 SECTIONS = {
+    "E2": Section("E2: late batches and changes of mapping", e2),
     "E3": Section("E3: ingestion modes against full", e3),
     "E4": Section("E4: a storm's sample against the whole fleet", e4),
     "E4-nodes": Section("E4 through all nodes", e4_nodes),
