@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fleet_dagster.storage.store import Store
 
 STORM_TAG = "fleet/storm_episode"
-"""Run tag: the storm episode in force when the run was requested."""
+"""Run tag: the newest storm episode of the partition when the run was requested."""
 STORM_CONFIG = "storm_episode"
 
 

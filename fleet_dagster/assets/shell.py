@@ -58,7 +58,7 @@ def node_assets(
     )
     def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         step = _Step.of(context, config, partitions)
-        step.refuse_unknown_storm()
+        step.warn_of_unknown_storm()
         began = time.perf_counter()
         outcomes = refresh(step.refresh(), step.whole)
         duration_s = time.perf_counter() - began
@@ -105,16 +105,17 @@ class _Step:
             progress=self._log_progress,
         )
 
-    def refuse_unknown_storm(self) -> None:
-        """Refuse a run configured for a storm that is not recorded: its rows would not be those it was asked for."""
+    def warn_of_unknown_storm(self) -> None:
+        """Say so where a run is configured for a storm that is not recorded any more; windows follow what is recorded."""
         wanted = (self.context.op_execution_context.op_config or {}).get(STORM_CONFIG)
         recorded = [r.episode.episode_id for r in self.store.storms.recorded(self.config.name)]
         if wanted and wanted not in recorded:
-            known = ", ".join(recorded[-3:]) or "none"
-            raise dg.Failure(
-                f"fleet {self.config.name}: this run is configured for {wanted!r}, which is not a recorded storm episode "
-                f"(newest: {known}). Launch it without, or record the storm: fleet storm start {self.config.name}",
-                allow_retries=False,
+            self.context.log.warning(
+                "fleet %s: this run is configured for %r, which is not a recorded storm episode (newest: %s). "
+                "Windows are computed by the episodes that are recorded",
+                self.config.name,
+                wanted,
+                ", ".join(recorded[-3:]) or "none",
             )
 
     def report(self, outcome: Outcome, duration_s: float) -> "dg.MaterializeResult[None]":

@@ -27,8 +27,8 @@ def site_ingest(config: FleetConfig, partitions: Partitions) -> dg.AssetsDefinit
             STORM_CONFIG: dg.Field(
                 str,
                 default_value="",
-                description="Storm episode that the run was requested for; it must be recorded. Windows always follow the "
-                "recorded episodes, whatever stands here.",
+                description="Storm episode that the run was requested for. Windows always follow the recorded episodes, "
+                "whatever stands here.",
             )
         },
     )

@@ -10,6 +10,8 @@ from fleet_dagster.cli.spans import from_option, read_instant, span_between, to_
 from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json
 from fleet_dagster.core.windows import Span, ceil_to, floor_to, iso
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.errors import StormError
+from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.storms import FOREVER, StormEpisode
 from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI
 from fleet_dagster.refresh.storm_watch import StormWatch
@@ -87,9 +89,10 @@ def start(place: Place, fleet: str, *, start: str | None, hold: bool, cause: str
     config, store = place.installation().config(fleet), place.store()
     store.registry.ensure(config)
     at = _instant(config, store, start, name="--from")
-    (episode,) = store.storms.record(
-        fleet, [StormEpisode.of(at, cause=cause)], by=HELD if hold else OPERATOR
-    ) or [StormEpisode.of(at)]
+    wanted = StormEpisode.of(at, cause=cause)
+    if not store.storms.record(fleet, [wanted], by=HELD if hold else OPERATOR):
+        raise StormError(fleet, f"{wanted.episode_id} is on already", "See `fleet storm status`")
+    episode = wanted
     note(f"{episode.episode_id} is on since {iso(episode.start)}. End it: fleet storm end {fleet}")
     _say_what_changes(store, config, Span(episode.start, FOREVER))
 
@@ -149,12 +152,12 @@ def forget(place: Place, fleet: str, episode_id: str) -> None:
 def detect(place: Place, fleet: str, start: str, end: str, *, dry_run: bool, as_json: bool) -> None:
     """Find the storms of imported history, and record them.
 
-    Storms recorded before within the span are kept as they are, and what they hold is not looked at again.
+    Storms recorded before are kept as they are; of one that reaches into them only the rest is new. Fleets of fewer than
+    20 sites have none.
     """
     config, store = place.installation().config(fleet), place.store()
     span = span_between(config, start, end)
-    known = [r.episode for r in store.storms.recorded(fleet, span)]
-    found = [e for e in StormWatch(store, config).detect(span) if not _meets(e, known)]
+    found = StormWatch(store, config).detect(span)
     if not dry_run:
         store.storms.record(fleet, found, by="storm detect")
     if as_json:
@@ -162,11 +165,7 @@ def detect(place: Place, fleet: str, start: str, end: str, *, dry_run: bool, as_
     else:
         _tell_found(found, recorded=not dry_run)
         if found and not dry_run:
-            _say_what_changes(store, config, span)
-
-
-def _meets(episode: StormEpisode, known: list[StormEpisode]) -> bool:
-    return any(episode.start < other.end and other.start < episode.end for other in known)
+            _say_what_changes(store, config, Span(found[0].start, found[-1].end))
 
 
 def _tell_found(found: list[StormEpisode], *, recorded: bool) -> None:
@@ -180,9 +179,21 @@ def _instant(config: FleetConfig, store: Store, given: str | None, *, name: str)
     """Return the instant given, or the start of the first window not yet written, on a window [us]."""
     interval = config.interval_s * 1_000_000
     if given is not None:
-        return ceil_to(read_instant(config, given, name=name), interval)
+        at = ceil_to(read_instant(config, given, name=name), interval)
+        _refuse_out_of_reach(config, at, given, name=name)
+        return at
     written = store.history.coverage.newest_end(SITE_KPI.name, config.name) or 0
     return max(written, floor_to(now_us(), interval))
+
+
+def _refuse_out_of_reach(config: FleetConfig, at: int, given: str, *, name: str) -> None:
+    """Refuse an instant before the fleet began, or in the future: nobody would remember it when it comes."""
+    if at < Fleet.of(config).start:
+        message = f"{given} lies before the fleet's start_date, {config.start_date}."
+        raise click.BadParameter(message, param_hint=name)
+    if at > ceil_to(now_us(), config.interval_s * 1_000_000):
+        message = f"{given} lies in the future. Say it when it is so, or leave {name} out for now."
+        raise click.BadParameter(message, param_hint=name)
 
 
 def _say_what_changes(store: Store, config: FleetConfig, span: Span) -> None:

@@ -64,7 +64,9 @@ def overlapping(episodes: Sequence[StormEpisode]) -> tuple[StormEpisode, StormEp
     return next(((a, b) for a, b in pairs if b.start < a.end), None)
 
 
-def refuse_overlaps(fleet: str, episodes: Sequence[StormEpisode]) -> None:
+def refuse_overlaps(
+    fleet: str, episodes: Sequence[StormEpisode], recorded: Sequence[StormEpisode] = ()
+) -> None:
     """Refuse episodes of which two share a window.
 
     Parameters
@@ -73,19 +75,30 @@ def refuse_overlaps(fleet: str, episodes: Sequence[StormEpisode]) -> None:
         Name of the fleet.
     episodes : sequence of StormEpisode
         Its episodes, in any order.
+    recorded : sequence of StormEpisode, optional
+        Episodes that stand already, with which none of the others may share a window either.
 
     Raises
     ------
     StormError
         Two overlap.
     """
-    shared = overlapping(episodes)
-    if shared is not None:
-        first, second = shared
-        ends = EPOCH + dt.timedelta(microseconds=min(first.end, second.start))
-        lasts = "is still on" if first.is_open else f"lasts beyond {ends:%Y-%m-%d %H:%M:%S} UTC"
-        raise StormError(
-            fleet,
-            f"{second.episode_id} would overlap {first.episode_id}, which {lasts}",
-            "End that one first, or name a later start",
+    shared = overlapping([*episodes, *recorded])
+    if shared is None:
+        return
+    first, second = shared
+    other, proposed = (second, first) if second in recorded else (first, second)
+    advice = "End that one first" if other.is_open else "Name other instants"
+    raise StormError(
+        fleet,
+        f"{proposed.episode_id} would overlap {other.episode_id}, which {_lasting(other)}",
+        f"{advice}, or remove it: `fleet storm forget {fleet} {other.episode_id}`",
+    )
+
+
+def _lasting(episode: StormEpisode) -> str:
+    if episode.is_open:
+        return (
+            f"is on since {EPOCH + dt.timedelta(microseconds=episode.start):%Y-%m-%d %H:%M:%S} UTC"
         )
+    return f"lasts until {EPOCH + dt.timedelta(microseconds=episode.end):%Y-%m-%d %H:%M:%S} UTC"

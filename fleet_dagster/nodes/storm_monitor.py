@@ -48,6 +48,7 @@ def storm_monitor(
         n_sites=is_here.sum(axis=0),
         n_moved=(moved & is_here).sum(axis=0),
         n_messages=messages.sum(axis=0),
+        n_fresh=(~seen.is_stale[:, first:] & is_here).sum(axis=0),
         usual_messages=_usual_messages(fleet, baseline, starts),
     )
 

@@ -44,12 +44,15 @@ def storm_monitor(
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         store: Store = getattr(context.resources, RESOURCE_KEY)
         now = now_us()
-        look = StormWatch(store, config).look(now)
+        look = StormWatch(store, config).look(now, _cursor(context.cursor))
+        cursor = str(look.judged_through)
         if not look.changed:
-            return dg.SensorResult(skip_reason=f"fleet {config.name}: {state_of(look)}")
+            reason = f"fleet {config.name}: {state_of(look)}"
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
         for episode in look.changed:
             context.log.info("fleet %s: %s", config.name, told(episode))
         return dg.SensorResult(
+            cursor=cursor,
             run_requests=_runs(config, partitions, look.changed, now),
             asset_events=[
                 dg.AssetObservation(
@@ -84,16 +87,20 @@ def state_of(look: Look) -> str:
     )
 
 
+def _cursor(text: str | None) -> int:
+    """Return the end of the last window judged [us]; 0 where that is not known."""
+    return int(text) if text and text.isdigit() else 0
+
+
 def _runs(
     config: FleetConfig, partitions: Partitions, changed: Sequence[StormEpisode], now: int
 ) -> list[dg.RunRequest]:
-    """Request the partitions that hold the first window under a new state; each change asks once."""
+    """Request the partitions that hold the first window under a new state."""
     requests: dict[str, dg.RunRequest] = {}
     for episode in changed:
         edge = episode.start if episode.is_open else episode.end
         for key in keys_touching(partitions, Span(edge, edge + 1), now=now):
-            change = f"{episode.episode_id}:{'begins' if episode.is_open else 'ends'}"
-            requests[key] = windows_run(
-                config, key, run_key=f"{config.name}:{key}:{change}", storm=episode.episode_id
-            )
+            # The instant makes the key unique: an episode may be forgotten and begin again.
+            run_key = f"{config.name}:{key}:{episode.episode_id}:{now}"
+            requests[key] = windows_run(config, key, run_key=run_key, storm=episode.episode_id)
     return list(requests.values())

@@ -61,7 +61,7 @@ class Storms:
             known = [r.episode for r in read_storms(tx, fleet)]
             bounds = {(e.start, e.end) for e in known}
             fresh = [e for e in episodes if (e.start, e.end) not in bounds]
-            refuse_overlaps(fleet, [*known, *fresh])
+            refuse_overlaps(fleet, fresh, known)
             if fresh:
                 tx.execute(sa.insert(storm_episodes), [_row(fleet, e, by) for e in fresh])
         return fresh

@@ -1,6 +1,6 @@
 """When storms begin and end: exact thresholds, hysteresis, and a plain state machine to compare with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_dagster.core.storm_detection import CALM_WINDOWS, LOOK_BACK, Activity, judge
+from fleet_dagster.core.storm_detection import (
+    CALM_WINDOWS,
+    LOOK_BACK,
+    Activity,
+    judge,
+    placed,
+)
 from fleet_dagster.core.windows import MINUTE
 from fleet_dagster.model.storms import FOREVER, StormEpisode, overlapping
 from fleet_dagster_tests.fleets import NOON
@@ -28,6 +34,7 @@ def activity(
     n_sites: int = 100,
     usual: float = USUAL,
     first: int = 0,
+    fresh: Sequence[int] | None = None,
 ) -> Activity:
     n = len(moved)
     return Activity(
@@ -37,6 +44,7 @@ def activity(
         n_moved=np.array(moved, dtype=np.int64),
         n_messages=np.array(messages if messages is not None else [USUAL] * n, dtype=np.int64),
         usual_messages=np.full(n, usual),
+        n_fresh=np.full(n, n_sites) if fresh is None else np.array(fresh, dtype=np.int64),
     )
 
 
@@ -150,23 +158,40 @@ def test_a_flood_that_ended_one_storm_ago_does_not_count_for_the_next() -> None:
     assert judged(activity([0] * 9, messages)) == [(1, 7)]
 
 
+def free_from(window: int) -> Callable[[int], int]:
+    """Return what finds the first window not yet written, where all before one are."""
+    return lambda instant: max(instant, at(window))
+
+
 def test_a_storm_begins_no_earlier_than_the_first_window_not_yet_written() -> None:
-    assert judged(activity([20, 0, 0]), written_until=at(2)) == [(2, None)]
-    assert judged(activity([0, 0, 20]), written_until=at(2)) == [(2, None)]
+    assert spans(placed([StormEpisode.of(at(0))], None, free_from(2))) == [(2, None)]
+    assert spans(placed([StormEpisode.of(at(3))], None, free_from(2))) == [(3, None)]
 
 
 def test_a_storm_ends_no_earlier_than_the_first_window_not_yet_written() -> None:
-    storm = StormEpisode.of(at(-10))
-    seen = activity([0] * 5)
-    assert judged(seen, storm=storm, written_until=at(8)) == [(-10, 8)]
-    assert judged(seen, storm=storm, written_until=at(3)) == [(-10, 5)]
+    storm, ended = StormEpisode.of(at(-10)), StormEpisode.of(at(-10), at(5))
+    assert spans(placed([ended], storm, free_from(8))) == [(-10, 8)]
+    assert spans(placed([ended], storm, free_from(3))) == [(-10, 5)]
+
+
+def test_a_storm_over_before_anything_could_be_shed_is_none() -> None:
+    assert placed([StormEpisode.of(at(0), at(6))], None, free_from(6)) == []
+    assert spans(placed([StormEpisode.of(at(0), at(6))], None, free_from(5))) == [(5, 6)]
 
 
 def test_written_windows_never_make_two_episodes_overlap() -> None:
-    seen = activity([0] * 5 + [30] * 2)
-    found = judge(seen, StormEpisode.of(at(-10)), since=NOON, written_until=at(9))
+    storm = StormEpisode.of(at(-10))
+    raw = judge(activity([0] * 5 + [30] * 2), storm, since=NOON)
+    found = placed(raw, storm, free_from(9))
     assert spans(found) == [(-10, 9), (9, None)]
     assert overlapping(found) is None
+
+
+def test_windows_of_which_little_is_heard_neither_calm_a_storm_nor_stir_it() -> None:
+    fresh = [100, 100, 100, 24, 24, 100, 100, 100]
+    assert judged(activity([20, *[0] * 7], fresh=fresh)) == [(0, 8)]
+    assert judged(activity([20, *[0] * 6], fresh=fresh[:7])) == [(0, None)]
+    assert judged(activity([20, *[0] * 5], fresh=[100, 100, 100, 25, 25, 100])) == [(0, 6)]
 
 
 def test_a_storm_that_goes_on_unchanged_is_not_told_again() -> None:
@@ -196,7 +221,7 @@ def test_nothing_seen_decides_nothing() -> None:
     assert judged(activity([])) == []
 
 
-def naive(seen: Activity, storm: StormEpisode | None, since: int, written_until: int) -> list[Any]:
+def naive(seen: Activity, storm: StormEpisode | None, since: int) -> list[Any]:
     """Return (start, end) of the episodes that begin or end, by looking back at the last windows of each one in turn."""
     start = None if storm is None else storm.start
     quiet_from, found = (
@@ -211,13 +236,13 @@ def naive(seen: Activity, storm: StormEpisode | None, since: int, written_until:
             eventful = 5 * moved >= n and moved >= 5
             flooded = i > quiet_from and all(is_flooded(seen, j) for j in (i - 1, i))
             if n >= 20 and (eventful or flooded):
-                start = max(begin, written_until)
+                start = begin
                 found.append((start, FOREVER))
         else:
             inside = [j for j in range(quiet_from, i + 1) if seen.starts[j] >= start]
             last = inside[-5:]
             if len(last) == 5 and all(is_calm(seen, j) for j in last):
-                end = max(begin + seen.interval, written_until)
+                end = begin + seen.interval
                 found = [(s, e) for s, e in found if s != start] + [(start, end)]
                 start, quiet_from = None, i + 1
     return found
@@ -244,9 +269,9 @@ def test_episodes_equal_those_of_a_plain_state_machine(data: st.DataObject) -> N
     usual = data.draw(st.sampled_from([np.nan, 0.0, 100.0]))
     seen = activity(moved, messages, n_sites=n_sites, usual=usual)
     storm = data.draw(st.sampled_from([None, StormEpisode.of(at(-9)), StormEpisode.of(at(3))]))
-    since, written = at(data.draw(st.integers(0, 6))), at(data.draw(st.integers(-5, 12)))
-    found = judge(seen, storm, since=since, written_until=written)
-    assert [(e.start, e.end) for e in found] == naive(seen, storm, since, written)
+    since = at(data.draw(st.integers(0, 6)))
+    found = judge(seen, storm, since=since)
+    assert [(e.start, e.end) for e in found] == naive(seen, storm, since)
     assert overlapping(found) is None
 
 

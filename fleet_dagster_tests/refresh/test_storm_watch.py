@@ -38,14 +38,13 @@ def live(
 ) -> list[StormEpisode]:
     """Land a minute, look, refresh every third minute what has closed; returns what each look changed."""
     changed: list[StormEpisode] = []
+    judged = 0
     for n in minutes:
         feed(store, config, START, [n], rough=rough)
-        now = minute(n + 1) + 5_000_000
-        changed += StormWatch(store, config).look(now).changed
+        look = StormWatch(store, config).look(minute(n + 1) + 5_000_000, judged)
+        judged, changed = look.judged_through, [*changed, *look.changed]
         if n % 3 == 0:
-            closed = Refresh(store, config)
-            closed.site_ingest(Span(minute(n - 3), minute(n)))
-            closed.fleet_aggregator(Span(minute(n - 3), minute(n)))
+            refresh(store, config, n - 3, n)
     return changed
 
 
@@ -85,7 +84,7 @@ def test_a_watch_that_was_away_finds_the_storm_in_what_is_not_yet_written(
 ) -> None:
     live(store, config, range(8))
     feed(store, config, START, range(8, N_MINUTES), rough=ROUGH)
-    (episode,) = StormWatch(store, config).look(minute(N_MINUTES)).changed
+    (episode,) = StormWatch(store, config).look(minute(N_MINUTES), minute(8)).changed
     assert episode.start == minute(11)
     assert minute(20) <= episode.end <= minute(22)
 
@@ -170,6 +169,53 @@ def test_a_first_snapshot_or_a_silence_of_everyone_is_no_storm(
 
 def test_a_fleet_of_nineteen_has_no_storms(store: Store) -> None:
     assert live(store, storm_fleet(19), range(16)) == []
+
+
+def test_a_storm_in_files_that_land_after_their_windows_were_written_is_found_where_it_was(
+    store: Store, config: FleetConfig
+) -> None:
+    feed(store, config, START, range(5), rough=[])
+    refresh(store, config, 0, 5)
+    judged = StormWatch(store, config).look(minute(6)).judged_through
+    refresh(store, config, 5, 25)
+    feed(store, config, START, range(5, 25), rough=ROUGH)
+    (episode,) = StormWatch(store, config).look(minute(26), judged).changed
+    assert (episode.start, episode.end) == (minute(11), minute(22))
+
+
+def test_an_end_by_hand_and_a_forgotten_storm_stand(store: Store, config: FleetConfig) -> None:
+    feed(store, config, START, range(14), rough=ROUGH)
+    look = StormWatch(store, config).look(minute(14) + 5_000_000)
+    (began,) = look.changed
+    store.storms.end(at.NAME, minute(15), by="operator")
+    feed(store, config, START, range(14, 18), rough=[])
+    for n in (15, 16, 17, 18):
+        look = StormWatch(store, config).look(minute(n), look.judged_through)
+        assert look.changed == ()
+    store.storms.forget(at.NAME, began.start)
+    assert StormWatch(store, config).look(minute(18), look.judged_through).changed == ()
+
+
+def test_a_storm_goes_on_while_telemetry_is_late(store: Store, config: FleetConfig) -> None:
+    """Only one site, with a clock ahead, is heard of for ten minutes; then all the rest lands."""
+    feed(store, config, START, range(14), rough=ROUGH)
+    watch = StormWatch(store, config)
+    look = watch.look(minute(14) + 5_000_000)
+    ahead = [minute(n) for n in range(14, 26)]
+    at.land(store, config, at.snapshots("MX-0001", ahead, config), batch_id="ahead")
+    for n in (16, 19, 22, 25):
+        look = watch.look(minute(n), look.judged_through)
+        assert look.changed == ()
+    feed(store, config, START, range(14, 26), rough=[14, 15])
+    (ended,) = watch.look(minute(26), look.judged_through).changed
+    assert not ended.is_open
+    assert ended.end >= minute(21)
+
+
+def refresh(store: Store, config: FleetConfig, first: int, end: int) -> None:
+    closed = Refresh(store, config)
+    closed.site_ingest(Span(minute(first), minute(end)))
+    closed.fleet_aggregator(Span(minute(first), minute(end)))
 
 
 def test_episodes_that_overlap_are_refused_and_nothing_is_recorded(store: Store) -> None:
