@@ -77,8 +77,11 @@ def trial_job(config: FleetConfig) -> dg.JobDefinition:
 
 
 def _instant(text: str) -> int:
+    """Return an instant [us]; without an offset it is UTC."""
     try:
-        return round(dt.datetime.fromisoformat(text).astimezone(dt.UTC).timestamp() * 1_000_000)
+        stamp = dt.datetime.fromisoformat(text)
+        utc = stamp if stamp.tzinfo else stamp.replace(tzinfo=dt.UTC)
+        return round(utc.timestamp() * 1_000_000)
     except ValueError as error:
         raise dg.Failure(
             f"{text!r} is no instant. Write it as 2026-01-31T00:00:00Z", allow_retries=False

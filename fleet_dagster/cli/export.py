@@ -91,7 +91,12 @@ def export(
     if not n_rows:
         out.unlink(missing_ok=True)
         advice = f"Compute them: fleet run {fleet} --from {start} --to {end}"
-        missing, then = ("earlier rows", "Nothing was restated") if is_earlier else ("rows", advice)
+        missing, then = ("rows", advice)
+        if is_earlier:
+            missing, then = "earlier rows", "Nothing was restated."
+        if trial is not None:
+            missing = f"rows of a trial {trial!r}"
+            then = f"Its run id is what `fleet run {fleet} ... --as-of` prints, and the run of job {fleet}_trial in the UI."
         note(f"{table} of fleet {fleet} has no {missing} from {start} to {end}. {then}")
         raise SystemExit(1)
     note(f"Wrote {counted(n_rows, 'row')} of {table} to {out}.")

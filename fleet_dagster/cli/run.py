@@ -59,7 +59,7 @@ def run(
     elif start is not None and end is not None and not everything:
         keys = partitions_between(config, span_between(config, start, end), now=now_us())
     else:
-        message = "Name both --from and --to, or --all."
+        message = "Name either both --from and --to, or --all."
         raise click.UsageError(message)
     store.registry.apply(config, source=fleet)
     n_done, last = 0, ""

@@ -184,7 +184,7 @@ def _describe_site(screen: Console, one: SiteStatus) -> None:
         f"  status    {one.status}; uptime {uptime}, faults {one.fault_count if one.fault_count is not None else 'unknown'}"
     )
     screen.print(
-        f"  row       {one.disposition}, {one.kpi_count} KPIs; last seen {utc(one.last_seen)}"
+        f"  row       {one.disposition}, {one.kpi_count} KPIs; last seen {utc(one.last_seen, 'longer ago than the staleness threshold')}"
     )
     if one.ranked_at is None or one.composite_score is None:
         screen.print("  ranking   none in the last day")

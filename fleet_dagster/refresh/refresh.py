@@ -44,6 +44,8 @@ from fleet_dagster.storage.store import Store
 
 CHUNK_ROWS = 1_000_000
 """Site-windows computed and committed together: bounds memory, and keeps small fleets' commits few."""
+ROUNDS = 3
+"""Times that a node looks for windows to compute: telemetry may land, or a storm begin, while it is at work."""
 Progress = Callable[[str, Span, Span], None]
 """Called after each chunk with the node, the chunk and the whole span."""
 
@@ -193,22 +195,35 @@ class Refresh:
         compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[Outcome]:
         self.store.registry.ensure(self.config)
-        landing = self.store.history.landing_version(self.name)
-        fleet = self.store.registry.fleet(self.config)
-        wanted = self._wanted(Currency(fleet, self.store.history), tables, span, landing)
         reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
         wrong: dict[str, list[str]] = {t.name: [] for t in tables}
-        chunks = wanted if BASELINE in tables else self._chunks(fleet, wanted)
-        for chunk in chunks:
-            for table, report, found in self._refresh_chunk(tables, chunk, compute):
-                reports[table.name] += [report] if report else []
-                wrong[table.name] += found
-            self.progress(node, chunk, span)
+        computed: list[Span] = []
+        for n in range(ROUNDS):
+            fleet, wanted = self._round(tables, span, is_first=n == 0)
+            if not wanted or any(wrong.values()):
+                break
+            computed += wanted
+            chunks = wanted if BASELINE in tables else self._chunks(fleet, wanted)
+            for chunk in chunks:
+                for table, report, found in self._refresh_chunk(tables, chunk, compute):
+                    reports[table.name] += [report] if report else []
+                    wrong[table.name] += found
+                self.progress(node, chunk, span)
         self.store.history.coverage.settle(self.name, [t.name for t in tables], self._settled_end())
+        done = tuple(union(computed))
         return [
-            Outcome(t, span, tuple(wanted), tuple(reports[t.name]), tuple(wrong[t.name]))
-            for t in tables
+            Outcome(t, span, done, tuple(reports[t.name]), tuple(wrong[t.name])) for t in tables
         ]
+
+    def _round(
+        self, tables: tuple[Table, ...], span: Span, *, is_first: bool
+    ) -> tuple[Fleet, list[Span]]:
+        """Return the fleet as it is now and what is to be computed; later rounds see to inputs that changed meanwhile."""
+        landing = self.store.history.landing_version(self.name)
+        fleet = self.store.registry.fleet(self.config)
+        if self.recompute and not is_first:
+            return fleet, []
+        return fleet, self._wanted(Currency(fleet, self.store.history), tables, span, landing)
 
     def _wanted(
         self, currency: Currency, tables: Sequence[Table], span: Span, landing: int

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fleet_dagster import pipeline, training
+from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
@@ -15,7 +16,7 @@ from fleet_dagster.model.errors import ExpiredError, SpanError
 from fleet_dagster.model.tables import FLEET_KPI, derived_tables
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
-from fleet_dagster.storage.maintenance import expired_days
+from fleet_dagster.storage.maintenance import expired_days, removed_days
 from fleet_dagster.storage.store import Store
 
 Progress = Callable[[Span, Span], None]
@@ -57,7 +58,7 @@ def try_out(
     Raises
     ------
     ExpiredError
-        The telemetry of a day has expired.
+        The telemetry of a day has expired, or of a day that its baseline learns from.
     SpanError
         The span holds no closed window.
     """
@@ -68,6 +69,13 @@ def try_out(
         raise ExpiredError(config.name, expired, config.telemetry_retention_days)
     fleet = store.registry.fleet(config).with_settings_of(as_of)
     read = store.telemetry_reader(config.name)
+    gone = [
+        day
+        for trained in training.training_days_of(fleet, whole)
+        for day in removed_days(store, config.name, training_span(trained))
+    ]
+    if gone:
+        raise ExpiredError(config.name, gone, config.telemetry_retention_days)
     trained = training.baselines_for(fleet, read, whole)
     n_rows, tried = 0, []
     for day in whole.days():

@@ -7,7 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleet_dagster.core.windows import DAY, Span
-from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
+from fleet_dagster.model.tables import (
+    SITE_TELEMETRY,
+    TABLES,
+    Table,
+    derived_tables,
+    superseded,
+    trial,
+)
 from fleet_dagster.storage.history import Entry
 from fleet_dagster.storage.lake import instant_text
 from fleet_dagster.storage.store import Store
@@ -34,10 +41,11 @@ def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
     compaction. Writes that a crash left open are mended first, while the log entries that tell how far they got are there.
     """
     store.door.recover()
-    return [
-        _compact_one(store, t, vacuum_hours)
-        for t in (*TABLES.values(), *(superseded(t) for t in derived_tables()))
-    ]
+    tried = [trial(t) for t in derived_tables()]
+    missing = {t.name for t in store.lake.missing(tried)}
+    there = [t for t in tried if t.name not in missing]
+    kept = [superseded(t) for t in derived_tables()]
+    return [_compact_one(store, t, vacuum_hours) for t in (*TABLES.values(), *kept, *there)]
 
 
 def expired_days(store: Store, fleet: str, span: Span) -> list[str]:

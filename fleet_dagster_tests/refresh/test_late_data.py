@@ -243,3 +243,18 @@ def test_the_digest_of_inputs_does_not_depend_on_the_range_asked_for(refreshed: 
 def fresh(store: Store, config: FleetConfig = CONFIG, *, span: Span | None = None) -> at.Tables:
     """Return the tables as a quiet store gives them."""
     return at.recomputed(store, config, span or at.days(0, 2))
+
+
+def test_what_lands_while_a_node_is_at_work_is_computed_before_it_ends(store: Store) -> None:
+    at.land(store, CONFIG, at.telemetry(2), batch_id="frame")
+    landed: list[str] = []
+
+    def land_once(node: str, _chunk: Span, _span: Span) -> None:
+        if not landed:
+            landed.append(node)
+            at.land(store, CONFIG, late([NOON + 3 * MINUTE + 7]), batch_id="meanwhile")
+
+    (site_kpi, *_) = Refresh(store, CONFIG, progress=land_once).site_ingest(at.days(0, 2))
+    assert landed == ["site_ingest"]
+    assert site_kpi.restated == (Span(NOON, NOON + INTERVAL),)
+    assert Refresh(store, CONFIG).site_ingest(at.days(0, 2))[0].computed == ()
