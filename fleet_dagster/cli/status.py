@@ -24,6 +24,7 @@ from fleet_dagster.storage.store import Store
 _COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
 _OUTLIERS_SHOWN = 10
 _TWO_SIDED_95 = 1.96
+_MOST_SITES = 0.9
 _MODES = {
     "full": "full: every site is published every window",
     "downsample_healthy": "downsample_healthy: healthy sites are published every 5th window",
@@ -145,7 +146,7 @@ def _show(screen: Console, now: FleetStatus) -> None:
 def _show_ingestion(screen: Console, now: FleetStatus) -> None:
     """Say what is published, and in a storm how far the health can be trusted."""
     if now.storm is None:
-        screen.print(f"  ingestion {_MODES[now.ingestion_mode]}", soft_wrap=True)
+        screen.print(f"  ingestion {_MODES[now.ingestion_mode]}{_published(now)}", soft_wrap=True)
         return
     margin = (
         "unknown" if now.health_stderr is None else f"± {_TWO_SIDED_95 * now.health_stderr:.4f}"
@@ -155,6 +156,15 @@ def _show_ingestion(screen: Console, now: FleetStatus) -> None:
         f"health {margin} (95 %)",
         soft_wrap=True,
     )
+
+
+def _published(now: FleetStatus) -> str:
+    """Say how many sites are published where not all are meant to be; all are while there is no baseline to compare with."""
+    if now.ingestion_mode == "full" or now.published_fraction is None:
+        return ""
+    share = f"; {now.published_fraction:.0%} in this window"
+    is_untrained = now.ingestion_mode == "deviation_only" and now.published_fraction > _MOST_SITES
+    return f"{share} (until there is a baseline, all)" if is_untrained else share
 
 
 def _show_site(store: Store, site: str, fleets: list[FleetStatus], *, as_json: bool) -> None:

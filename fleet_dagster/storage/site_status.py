@@ -74,6 +74,13 @@ def last_published(
     return newest[newest["site_id"].astype(str).isin(reporting)] if len(present) else newest
 
 
+def published_fraction(store: Store, fleet: str, window: Span) -> float | None:
+    """Return the share of the reporting sites that are published in a window; None where none reports or rows are gone."""
+    rows = store.frame(SITE_KPI, fleet, window)
+    reporting = rows[rows["last_seen"].notna()]
+    return None if reporting.empty else float(reporting["published"].mean())
+
+
 def _last_rank(
     store: Store, fleet: str, site_id: str, window: Span
 ) -> "pd.Series[Any] | None":  # Any: cells of several types

@@ -20,7 +20,7 @@ from fleet_dagster.model.tables import (
     Table,
 )
 from fleet_dagster.storage.history import Entry
-from fleet_dagster.storage.site_status import last_published
+from fleet_dagster.storage.site_status import last_published, published_fraction
 from fleet_dagster.storage.store import Store
 
 State = Literal["provisional", "final", "restated"]
@@ -73,6 +73,8 @@ class FleetStatus:
     """Episode that the window lies in."""
     health_stderr: float | None
     sampled_fraction: float
+    published_fraction: float | None
+    """Share of the reporting sites that are published in the window; None where site rows have expired."""
     state: State
     revision: int
     regions: tuple[RegionStatus, ...]
@@ -116,6 +118,7 @@ def fleet_status(
         storm=None if storm is None else storm.episode_id,
         health_stderr=_number(row["health_stderr"]),
         sampled_fraction=float(row["sampled_fraction"]),
+        published_fraction=published_fraction(store, fleet, window),
         state=str(row["state"]),  # type: ignore[arg-type] # written by with_history
         revision=int(row["revision"]),
         regions=_regions(store, fleet, window),
