@@ -1,6 +1,7 @@
 """`create_fleet` and the code location: every fleet of the fleets folder, plus the upkeep they share."""
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ from fleet_dagster.sensors.storm_monitor import storm_monitor
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster.trial_job import trial_job
 
+_log = logging.getLogger(__name__)
 WARN_AFTER, FAIL_AFTER = dt.timedelta(hours=2), dt.timedelta(days=1)
 """How long a live table may go without a materialization."""
 NODES = (
@@ -104,9 +106,15 @@ def upkeep(
 
 
 def build_defs(installation: Installation | None = None) -> dg.Definitions:
-    """Return everything in the code location: the fleets of the installation's folder, and their upkeep."""
+    """Return everything in the code location: the fleets of the installation's folder, and their upkeep.
+
+    A fleet whose file is invalid runs as it was last accepted, or is left out; the others never notice.
+    """
     place = installation or Installation.from_environment(os.environ, folder=Path.cwd())
-    configs = list(place.configs().values())
+    standing = place.standing()
+    for one in standing.invalid:
+        _log.warning("%s", one)
+    configs = list(standing.configs.values())
     return dg.Definitions.merge(*(create_fleet(c, place) for c in configs), upkeep(configs, place))
 
 

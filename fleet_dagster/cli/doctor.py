@@ -93,15 +93,21 @@ def _space(home: Path) -> Finding:
 
 
 def _fleets(installation: Installation) -> Finding:
+    advice = "fleet validate names the lines."
+
     def look() -> Finding:
-        names = sorted(installation.configs())
+        standing = installation.standing()
+        names = ", ".join(standing.configs)
+        if standing.invalid:
+            found = "; ".join([names or "none", *(str(one) for one in standing.invalid)])
+            return Finding("fleets", False, found, advice)
         if not names:
             return Finding(
                 "fleets", True, f"none in {installation.fleets_folder}", "Make one: fleet init NAME"
             )
-        return Finding("fleets", True, ", ".join(names))
+        return Finding("fleets", True, names)
 
-    return _guarded("fleets", look, advice="fleet validate names the lines.")
+    return _guarded("fleets", look, advice=advice)
 
 
 def _storage(installation: Installation) -> list[Finding]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.simulation_file import FileKind, table_writer
 from fleet_dagster.cli.spans import from_option, span_between, to_option
+from fleet_dagster.cli.standing import standing_fleet
 from fleet_dagster.cli.terminal import counted, note, progress_bar
 from fleet_dagster.core.windows import Span
 from fleet_dagster.model.tables import (
@@ -77,8 +78,7 @@ def export(
         message = f"{out} exists. Choose another file, or add --force."
         raise click.BadParameter(message, param_hint="--out")
     rows_of, chosen = _source(table, is_earlier=is_earlier, trial=trial)
-    installation = place.installation()
-    config = installation.config(fleet)
+    config = standing_fleet(place.installation(), fleet)
     span, store, n_rows = span_between(config, start, end), place.store(), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"exporting {table}") as bar, table_writer(out, kind) as write:

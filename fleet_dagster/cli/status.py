@@ -10,6 +10,7 @@ from rich.table import Table
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.restated import list_restated, refuse_wrong_use
 from fleet_dagster.cli.spans import optional_from, optional_to, read_instant
+from fleet_dagster.cli.standing import standing_fleet, standing_fleets
 from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
 from fleet_dagster.core.windows import Span
@@ -76,9 +77,13 @@ def status(
     refuse_wrong_use(fleet, at or site, start, end, restated=restated)
     installation = place.installation()
     if restated and fleet is not None:
-        list_restated(place, installation.config(fleet), start, end, as_json=as_json)
+        list_restated(place, standing_fleet(installation, fleet), start, end, as_json=as_json)
         return
-    configs = installation.configs() if fleet is None else {fleet: installation.config(fleet)}
+    configs = (
+        standing_fleets(installation).configs
+        if fleet is None
+        else {fleet: standing_fleet(installation, fleet)}
+    )
     store = place.store()
     found = [_standing(store, c, at=at, settled=window == "settled") for c in configs.values()]
     shown = [one for one in found if isinstance(one, FleetStatus)]

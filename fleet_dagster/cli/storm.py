@@ -7,6 +7,7 @@ from rich.table import Table
 
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import from_option, read_instant, span_between, to_option
+from fleet_dagster.cli.standing import standing_fleet
 from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json
 from fleet_dagster.core.windows import Span, ceil_to, floor_to, iso
 from fleet_dagster.model.config import FleetConfig
@@ -51,7 +52,7 @@ def storm() -> None:
 @click.pass_obj
 def status(place: Place, fleet: str, *, as_json: bool) -> None:
     """Show whether a storm is on, and the latest ones."""
-    place.installation().config(fleet)
+    standing_fleet(place.installation(), fleet)
     recorded = place.store().storms.recorded(fleet)
     current = next((r for r in recorded if r.episode.is_open), None)
     if as_json:

@@ -14,6 +14,7 @@ from fleet_dagster.cli.dagster_home import dagster_instance, prepare_dagster_hom
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.setup import SCHEMA_FILE, schema_text
 from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content, feed
+from fleet_dagster.cli.standing import standing_fleets
 from fleet_dagster.cli.template import fleet_file
 from fleet_dagster.cli.terminal import counted, note, progress_bar
 from fleet_dagster.cli.webserver import HOST, Webserver, is_free, webserver
@@ -60,19 +61,21 @@ def up(place: Place, *, port: int, browser: bool, once: bool) -> None:
         raise click.BadParameter(message, param_hint="--port")
     with _words_for_full_disk(installation), _terminable():
         demo = _ensure_fleet(installation)
-        configs = installation.configs()
+        standing = standing_fleets(installation)
+        configs = standing.configs
+        demo = demo if demo is not None and demo.fleet in configs else None
         store = place.store()
         if demo is not None:
             _feed_demo(store, configs[demo.fleet], demo)
         for config in configs.values():
-            store.registry.apply(config, source=config.name)
+            _put_in_force(store, config, is_file_valid=config.name not in standing.replaced())
             _catch_up(installation, store, config)
         if not once:
             _serve(installation, store, demo, configs, port=port, browser=browser)
 
 
 def _ensure_fleet(installation: Installation) -> Demo | None:
-    """Write the demo fleet's file where there is no fleet; returns the demo if the installation has it."""
+    """Write the demo fleet's file where there is no fleet; returns the demo that the installation began with."""
     marker, folder = installation.home / "demo.json", installation.fleets_folder
     if not any(folder.glob("*.y*ml")):
         Demo().write(marker)
@@ -82,8 +85,7 @@ def _ensure_fleet(installation: Installation) -> Demo | None:
         path = folder / f"{DEMO_NAME}.yaml"
         path.write_text(fleet_file(demo_content(start.isoformat())), encoding="utf-8")
         note(f"No fleet yet: wrote a demo fleet to {path}.")
-    demo = Demo.read(marker)
-    return demo if demo is not None and demo.fleet in installation.configs() else None
+    return Demo.read(marker)
 
 
 def _feed_demo(store: Store, config: FleetConfig, demo: Demo) -> None:
@@ -91,6 +93,14 @@ def _feed_demo(store: Store, config: FleetConfig, demo: Demo) -> None:
         n_rows = feed(store, config, demo, now_us(), progress=bar.update)
     if n_rows:
         note(f"Demo fleet: {counted(n_rows, 'simulated snapshot')} landed.")
+
+
+def _put_in_force(store: Store, config: FleetConfig, *, is_file_valid: bool) -> None:
+    if is_file_valid:
+        store.registry.apply(config, source=config.name)
+    else:
+        # What is in force stays: what was last accepted may be older than the last edit that was applied.
+        store.registry.ensure(config)
 
 
 def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> None:

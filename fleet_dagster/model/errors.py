@@ -56,9 +56,11 @@ class SpanError(FleetError, ValueError):
 class UnknownFleetError(FleetError, LookupError):
     """A fleet was named that no configuration defines."""
 
-    def __init__(self, fleet: str, known: Sequence[str]) -> None:
-        self.fleet, self.known = fleet, tuple(known)
+    def __init__(self, fleet: str, known: Sequence[str], invalid: Sequence[str] = ()) -> None:
+        self.fleet, self.known, self.invalid = fleet, tuple(known), tuple(invalid)
         have = ", ".join(sorted(known)) or "none"
+        if invalid:
+            have += f"; invalid files, see `fleet validate`: {', '.join(invalid)}"
         super().__init__(
             f"Fleet {fleet!r} is not defined; defined fleets: {have}. "
             "Name one of them, or add a YAML file to the fleets folder (`fleet init`)."

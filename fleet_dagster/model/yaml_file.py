@@ -35,15 +35,25 @@ def load_config(path: Path) -> FleetConfig:
     ConfigError
         The file is missing, is not YAML, or breaks a rule; every problem is listed with its line.
     """
+    return parse_config(text_of(path), source=str(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a fleet file, which is in UTF-8.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, or cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(str(path), ["is not there. Check the path"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             str(path), [f"cannot be read as UTF-8 text ({error}). Check the path and the encoding"]
         ) from error
-    return parse_config(text, source=str(path))
 
 
 def parse_config(text: str, *, source: str) -> FleetConfig:

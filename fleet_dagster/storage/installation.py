@@ -1,17 +1,13 @@
 """Where an installation keeps things: its fleets' files, watched folders, lake, control database and Dagster home."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.errors import ConfigError, UnknownFleetError
-from fleet_dagster.model.yaml_file import load_config
+from fleet_dagster.storage.accepted import AcceptedFiles
+from fleet_dagster.storage.standing import Standing, name_in
 from fleet_dagster.storage.store import Store
-
-_NAME_LINE = re.compile(r"""^(?:\{\s*)?["']?name["']?\s*:\s*["']?([a-z][a-z0-9_]*)""", re.MULTILINE)
-"""The line of a fleet's file that names the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +65,24 @@ class Installation:
     def file_of(self, fleet: str) -> Path | None:
         """Return the file that defines a fleet, valid or not; None where no file does.
 
-        Only the line with the name is looked at: a file named after the fleet first, then the others.
+        Only the line with the name is looked at: a file named after the fleet first, then the others. Of files without
+        such a line, the one counts that is named after the fleet or last defined it.
         """
+        unnamed = []
         for path in sorted(self.files(), key=lambda p: p.stem != fleet):
-            named = _NAME_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
-            if named.group(1) == fleet if named else path.stem == fleet:
+            named = name_in(path)
+            if named == fleet:
                 return path
-        return None
+            if named is None and fleet in (path.stem, self._accepted.fleet_of(path)):
+                unnamed.append(path)
+        return unnamed[0] if unnamed else None
+
+    def standing(self) -> Standing:
+        """Return the fleets that can run, whichever files are invalid, and those files.
+
+        A fleet whose file is broken stands as it was last accepted.
+        """
+        return Standing.of(self.files(), self._accepted)
 
     def configs(self) -> dict[str, FleetConfig]:
         """Read every fleet file of the folder, by fleet name.
@@ -85,22 +92,25 @@ class Installation:
         ConfigError
             A file is invalid, or two files define the same fleet.
         """
-        found: dict[str, FleetConfig] = {}
-        for path in self.files():
-            config = load_config(path)
-            if config.name in found:
-                raise ConfigError(
-                    str(path),
-                    [
-                        f"name: fleet {config.name!r} is defined by another file too. Rename one of them"
-                    ],
-                )
-            found[config.name] = config
-        return found
+        standing = self.standing()
+        for one in standing.invalid:
+            raise one.error
+        return standing.configs
 
     def config(self, fleet: str) -> FleetConfig:
-        """Return the configuration of one fleet."""
-        configs = self.configs()
-        if fleet not in configs:
-            raise UnknownFleetError(fleet, list(configs))
-        return configs[fleet]
+        """Return the configuration of one fleet as its file has it; other fleets' files may be invalid.
+
+        Raises
+        ------
+        ConfigError
+            The fleet's file is invalid, or two files define it.
+        UnknownFleetError
+            No file defines it.
+        """
+        standing = self.standing()
+        standing.refuse_invalid(fleet)
+        return standing.of_fleet(fleet)
+
+    @property
+    def _accepted(self) -> AcceptedFiles:
+        return AcceptedFiles(self.home)

@@ -44,14 +44,6 @@ def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     assert jobs == {"lake_maintenance", "purge_event_log", *own}
 
 
-def test_an_invalid_fleet_file_keeps_the_code_location_from_loading_and_says_why(
-    tmp_path: Path,
-) -> None:
-    installation = install(tmp_path, content(interval_s=7))
-    with pytest.raises(ConfigError, match=r"interval_s.*divide an hour"):
-        build_defs(installation)
-
-
 def test_a_fleet_has_an_asset_for_each_table_with_its_own_columns() -> None:
     found = specs(create_fleet(config()))
     assert set(found) == {f"plant/{name}" for name in TABLES}
