@@ -39,13 +39,7 @@ def load_config(path: Path) -> FleetConfig:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a fleet file, which is in UTF-8.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing, or cannot be read.
-    """
+    """Return the text of a fleet file, which is in UTF-8; one that is missing or cannot be read is a ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
