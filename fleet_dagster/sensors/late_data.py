@@ -136,13 +136,12 @@ def late_data_sensor(
             seen=before.seen,
             is_over=lambda: time.monotonic() >= over,
         )
-        for reason in refusal:
-            context.log.error("fleet %s: %s", config.name, reason)
         changed = changes_since(store, config, before, now=now)
         busy = left_alone(context.instance, job.name, config, partitions, now=now)
         late = decide(changed, config, partitions, now=now, busy=busy, asked=before.asked)
         message = " ".join([*refusal, *landing_words(look), *late.reasons])
-        context.log.info("fleet %s: %s", config.name, message)
+        say = context.log.error if refusal else context.log.info
+        say("fleet %s: %s", config.name, message)
         return dg.SensorResult(
             run_requests=_run_requests(store, config, partitions, late, number=number) or None,
             skip_reason=None if late.requests else dg.SkipReason(f"fleet {config.name}: {message}"),
