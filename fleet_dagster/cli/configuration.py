@@ -41,22 +41,26 @@ def schema() -> None:
 @config.command()
 @click.argument("fleet")
 @from_instant
+@click.option(
+    "--again", is_flag=True, help="Return to the file, also where its content was applied before."
+)
 @json_option
 @installation_options
 @click.pass_obj
-def apply(place: Place, fleet: str, *, start: str | None, as_json: bool) -> None:
+def apply(place: Place, fleet: str, *, start: str | None, again: bool, as_json: bool) -> None:
     """Put the hot settings of a fleet's file in force.
 
     They stand from --from on, whatever was recorded before. Without --from they hold from the next window on, and mappings
     with a valid_from of their own from then on. A content that was applied before is left alone, unless --from reaches
-    further back.
+    further back or --again is given.
     """
     opened = OpenFleet.of(place, fleet)
     asked = read_instant(opened.config, start, name="--from") if start else None
     after = opened.store.registry.newest_version(fleet)
-    opened.store.registry.apply(opened.config, source=opened.path, valid_from=asked)
+    opened.store.registry.apply(opened.config, source=opened.path, valid_from=asked, again=again)
     nothing = (
-        f"already applied: {opened.path}. What was changed since stands: fleet config diff {fleet}"
+        f"already applied: {opened.path}. What was changed since stands: fleet config diff {fleet}. To return to the file: "
+        f"{_return(fleet)}"
     )
     show_recorded(opened, after=after, asked=asked, as_json=as_json, nothing=nothing)
 
@@ -164,7 +168,14 @@ def _in_force(opened: OpenFleet) -> HotSettings:
 
 def _advice(fleet: str, *, is_applied: bool) -> str:
     if is_applied:
-        return "The file was applied before these changes were made; they win until it is edited. Copy into it what is to stay."
+        return (
+            "The file was applied before these changes were made; they win until its settings are edited. Copy into it what is "
+            f"to stay, or return to the file: {_return(fleet)}"
+        )
     return (
         f"The file has not been applied as it is now. Put it in force: fleet config apply {fleet}"
     )
+
+
+def _return(fleet: str) -> str:
+    return f"fleet config apply {fleet} --again"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from fleet_dagster.cli.place import Place
 from fleet_dagster.cli.spans import span_between
 from fleet_dagster.cli.terminal import console, counted, print_json
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, SECOND, Span, union
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import FLEET_KPI
+from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING, Table
 from fleet_dagster.storage.restatements import Restatement, restatements
 from fleet_dagster.storage.status import newest_end
 from fleet_dagster.storage.store import Store
@@ -46,6 +46,7 @@ def list_restated(
         print_json(found)
     else:
         _show_restated(console(), config.name, found)
+        _show_others(console(), store, config, span)
 
 
 def _span_shown(store: Store, config: FleetConfig, start: str | None, end: str | None) -> Span:
@@ -60,7 +61,7 @@ def _show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) ->
     """Print restatements, the newest windows first."""
     n_windows = len({r.window_start for r in found})
     screen.print(f"[bold]{fleet}[/bold]  {counted(n_windows, 'window')} restated; times are UTC")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in ("  window", "rev", "restated at", "health", "coverage"):
         table.add_column(name, justify="right" if name == "rev" else "left", no_wrap=True)
     table.add_column("because of")
@@ -77,3 +78,18 @@ def _show_restated(screen: Console, fleet: str, found: Sequence[Restatement]) ->
         screen.print(table)
     if len(found) > _ROWS_SHOWN:
         screen.print(f"  and {len(found) - _ROWS_SHOWN:,} more: see --json, or a shorter span")
+
+
+def _show_others(screen: Console, store: Store, config: FleetConfig, span: Span) -> None:
+    """Count the restated windows of the tables that are not listed, and say how their earlier rows are read."""
+    counts = {t.name: _n_restated(store, t, config, span) for t in (REGIONAL_HEALTH, SITE_RANKING)}
+    if any(counts.values()):
+        said = ", ".join(f"{n:,} of {name}" for name, n in counts.items())
+        screen.print(f"Also restated: {said} (fleet export {config.name} TABLE --superseded)")
+
+
+def _n_restated(store: Store, table: Table, config: FleetConfig, span: Span) -> int:
+    """Return how many windows of a span the commit log says were restated, each counted once."""
+    entries = store.history.entries(table.name, config.name, span, kind="restate")
+    restated = union([e.span.clip(span) for e in entries])
+    return sum(s.end - s.start for s in restated) // (config.interval_s * SECOND)

@@ -50,7 +50,7 @@ _MODES = {
 @click.option(
     "--restated",
     is_flag=True,
-    help="List the windows that were restated, with what they held before. [default: of the last 7 days]",
+    help="List the windows of fleet_kpi that were restated, with what they held before; other tables are counted. [default: of the last 7 days]",
 )
 @optional_from
 @optional_to

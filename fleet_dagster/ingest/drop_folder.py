@@ -18,7 +18,7 @@ from fleet_dagster.storage.store import Store
 
 DONE, FAILED, REASON = "done", "failed", ".reason.txt"
 SETTLED_AFTER = 5 * SECOND
-"""Age of a file's last change from which it counts as whole, also when it is seen for the first time [us]."""
+"""Age of a file's last change before which it does not count as whole [us]."""
 UNFINISHED = (".part", ".tmp", ".crdownload")
 """Endings of files that are still being written."""
 _WAIT_S = 1.0
@@ -69,8 +69,8 @@ def take_in(
 ) -> Look:
     """Land the files of a watched folder in the order of their names, and move them out of the way.
 
-    A file counts as whole once it has not changed since the last look, or for a while. What is killed between landing and
-    moving is moved by the next look: a file lands once, whatever it is called. `now` is the instant of receipt [us]. Once
+    A file counts as whole once it is as the last look found it, and has not been written to for a while: either alone is
+    true of a file whose writer pauses. What is killed between landing and moving is moved by the next look: a file lands once, whatever it is called. `now` is the instant of receipt [us]. Once
     `is_over`, the look ends, but not before it has landed something: a part of a file, or a whole one.
 
     Raises
@@ -110,7 +110,7 @@ def _is_candidate(name: str) -> bool:
 
 
 def _is_settled(stamp: Stamp, now: int, before: Stamp | None) -> bool:
-    return stamp == before or now - stamp.mtime_ns // 1000 >= SETTLED_AFTER
+    return stamp == before and now - stamp.mtime_ns // 1000 >= SETTLED_AFTER
 
 
 def _take_all(

@@ -43,16 +43,7 @@ def never_computed(store: Store, config: FleetConfig, span: Span) -> list[Span]:
     return [d for d in inside if gaps(Span(max(d.start, start), d.end), stands)]
 
 
-def _standing_and_stale(currency: Currency, table: Table, span: Span) -> list[Span]:
-    whole = span.to_whole(currency.grain(table))
-    known = currency.history.coverage.covered(table.name, currency.fleet.name, whole)
-    if not known:
-        return []
-    hull = Span(known[0].span.start, known[-1].span.end)
-    return _shared(currency.stale(table, hull), union([c.span for c in known]))
-
-
-def _shared(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
+def shared(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
     """Return what two lists of disjoint spans in order of time have in common."""
     found, i, j = [], 0, 0
     while i < len(left) and j < len(right):
@@ -64,6 +55,15 @@ def _shared(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
         else:
             j += 1
     return found
+
+
+def _standing_and_stale(currency: Currency, table: Table, span: Span) -> list[Span]:
+    whole = span.to_whole(currency.grain(table))
+    known = currency.history.coverage.covered(table.name, currency.fleet.name, whole)
+    if not known:
+        return []
+    hull = Span(known[0].span.start, known[-1].span.end)
+    return shared(currency.stale(table, hull), union([c.span for c in known]))
 
 
 def _days(spans: Sequence[Span]) -> list[Span]:

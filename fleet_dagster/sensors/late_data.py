@@ -2,21 +2,37 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span, floor_to, gaps, iso, union
-from fleet_dagster.ingest.drop_folder import Look, Seen, Stamp, shown, take_in
+from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span, floor_to, gaps, union
+from fleet_dagster.ingest.drop_folder import Look, Seen, Stamp, take_in
 from fleet_dagster.jobs import partitions_at_work, partitions_run_since
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.errors import FleetError
 from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
 from fleet_dagster.partitions import Partitions, instant, keys_touching, span_of
 from fleet_dagster.refresh.touched import never_computed, standing_and_stale
 from fleet_dagster.resources import INBOX_KEY, RESOURCE_KEY
 from fleet_dagster.run_requests import storm_in, windows_run
+from fleet_dagster.sensors.late_words import (
+    date_text,
+    days_text,
+    landing_words,
+    list_text,
+    spans_text,
+)
+from fleet_dagster.sensors.requested import (
+    Requested,
+    as_json,
+    ask,
+    from_json,
+    spans_of,
+    waiting_words,
+)
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.coverage import PATIENCE
 from fleet_dagster.storage.maintenance import expired_days
@@ -32,31 +48,38 @@ LATE_TAG = "fleet/late_windows"
 EVERY_S = 15
 LANDING_S = 20.0
 """Longest that a tick lands files: Dagster gives a tick 60 s."""
-_NAMED = 3
-"""Spans, files and days that a message names; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What a tick leaves to the next: the newest landing it knows, windows that wait for a run to end, files it saw."""
+    """What a tick leaves to the next: the newest landing it knows, windows that are not current yet, files it saw."""
 
     seq: int | None = None
-    pending: tuple[Span, ...] = ()
+    asked: Requested = field(default_factory=dict)
     seen: Seen = field(default_factory=dict)
+    number: int = 0
+    """Number of the last tick; it makes the key of every request its own."""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
-        """Read the cursor of the tick before; none at the first tick, or where somebody has reset it."""
-        if not text:
+        """Read the cursor of the tick before; none at the first tick, or where it was reset or is not ours."""
+        try:
+            known = json.loads(text or "")
+            seen = {str(name): Stamp(*map(int, stamp)) for name, stamp in known["seen"].items()}
+            seq = None if known["seq"] is None else int(known["seq"])
+            return cls(seq, from_json(known["asked"]), seen, int(known["number"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
-        known = json.loads(text)
-        seen = {name: Stamp(*stamp) for name, stamp in known["seen"].items()}
-        return cls(known["seq"], tuple(Span(*s) for s in known["pending"]), seen)
 
     def text(self) -> str:
         """Return the cursor as Dagster keeps it."""
-        pending = [[s.start, s.end] for s in self.pending]
-        return json.dumps({"seq": self.seq, "pending": pending, "seen": self.seen})
+        asked = as_json(self.asked)
+        kept = {"seq": self.seq, "asked": asked, "seen": self.seen, "number": self.number}
+        return json.dumps(kept)
+
+    def next_number(self, now: int) -> int:
+        """Return the number of this tick; a lost cursor begins beyond all that can have been given by `now` [us]."""
+        return (self.number or now // SECOND) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +100,10 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """What a tick asks for, partition by partition, what has to wait, and why there is nothing else."""
+    """What a tick asks for, partition by partition, what is not current yet, and why there is nothing else."""
 
     requests: Mapping[str, tuple[Span, ...]]
-    pending: tuple[Span, ...]
+    asked: Requested
     reasons: tuple[str, ...]
 
 
@@ -104,23 +127,25 @@ def late_data_sensor(
         store: Store = getattr(context.resources, RESOURCE_KEY)
         inbox: Path = getattr(context.resources, INBOX_KEY)
         before, now, over = Cursor.read(context.cursor), now_us(), time.monotonic() + LANDING_S
-        look = take_in(
+        folder, number = inbox / config.name, before.next_number(now)
+        look, refusal = _look(
             store,
             config,
-            inbox / config.name,
+            folder,
             now=now,
             seen=before.seen,
             is_over=lambda: time.monotonic() >= over,
         )
         changed = changes_since(store, config, before, now=now)
         busy = left_alone(context.instance, job.name, config, partitions, now=now)
-        late = decide(changed, config, partitions, now=now, busy=busy)
-        message = " ".join([*_landing_words(look), *late.reasons])
-        context.log.info("fleet %s: %s", config.name, message)
+        late = decide(changed, config, partitions, now=now, busy=busy, asked=before.asked)
+        message = " ".join([*refusal, *landing_words(look), *late.reasons])
+        say = context.log.error if refusal else context.log.info
+        say("fleet %s: %s", config.name, message)
         return dg.SensorResult(
-            run_requests=_run_requests(store, config, partitions, late, seq=changed.seq) or None,
+            run_requests=_run_requests(store, config, partitions, late, number=number) or None,
             skip_reason=None if late.requests else dg.SkipReason(f"fleet {config.name}: {message}"),
-            cursor=Cursor(changed.seq, late.pending, look.seen).text(),
+            cursor=Cursor(changed.seq, late.asked, look.seen, number).text(),
         )
 
     return tick
@@ -135,7 +160,7 @@ def changes_since(store: "Store", config: FleetConfig, cursor: Cursor, *, now: i
     reach = floor_to(now - PATIENCE, config.interval_s * SECOND)
     settled = store.history.coverage.settled_through(config.name, FLEET_KPI.name)
     whole = Span(0, max(0, reach, settled or 0))
-    asked = union([s.clip(whole) for s in (*landed, *cursor.pending)])
+    asked = union([s.clip(whole) for s in (*landed, *spans_of(cursor.asked))])
     stale: list[Span] = []
     if (
         asked
@@ -172,22 +197,43 @@ def left_alone(
 
 
 def decide(
-    changed: Changed, config: FleetConfig, partitions: Partitions, *, now: int, busy: set[str]
+    changed: Changed,
+    config: FleetConfig,
+    partitions: Partitions,
+    *,
+    now: int,
+    busy: set[str],
+    asked: Requested | None = None,
 ) -> Late:
-    """Decide what to request: each partition once, and none that is busy; its windows wait for the next tick."""
+    """Decide what to request: each partition once, none that is busy, and none that was asked for in vain too often."""
     by_key: dict[str, list[Span]] = {}
     for span in changed.windows:
         for key in keys_touching(partitions, span, now=now):
             by_key.setdefault(key, []).append(span.clip(span_of(partitions, key)))
-    requests = {k: tuple(spans) for k, spans in by_key.items() if k not in busy}
-    waiting = {k: spans for k, spans in by_key.items() if k in busy}
-    pending = union([s for spans in waiting.values() for s in spans])
+    asking = ask(by_key, asked or {}, busy=busy, news=changed.landed)
+    requests = {key: tuple(by_key[key]) for key in asking.now}
     reasons = [_requested(requests)] if requests else []
     if not by_key:
         reasons.append(_why_nothing(changed))
-    if waiting:
-        reasons.append(f"Waiting for runs and the schedule at {', '.join(sorted(waiting))}.")
-    return Late(requests, tuple(pending), (*reasons, *_refusals(changed, config)))
+    return Late(
+        requests, asking.after, (*reasons, *waiting_words(asking), *_refusals(changed, config))
+    )
+
+
+def _look(
+    store: "Store",
+    config: FleetConfig,
+    folder: "Path",
+    *,
+    now: int,
+    seen: Seen,
+    is_over: Callable[[], bool],
+) -> tuple[Look, list[str]]:
+    """Land what was dropped; a folder that cannot be used keeps no landing of elsewhere from being restated."""
+    try:
+        return take_in(store, config, folder, now=now, seen=seen, is_over=is_over), []
+    except FleetError as error:
+        return Look(seen=seen), [f"Nothing was landed from the watched folder. {error}"]
 
 
 def _landed_since(
@@ -206,23 +252,23 @@ def _landed_since(
 
 
 def _run_requests(
-    store: "Store", config: FleetConfig, partitions: Partitions, late: Late, *, seq: int
+    store: "Store", config: FleetConfig, partitions: Partitions, late: Late, *, number: int
 ) -> list[dg.RunRequest]:
     return [
         windows_run(
             config,
             key,
-            run_key=f"{config.name}:late:{key}:{seq}",
+            run_key=f"{config.name}:late:{key}:{number}",
             storm=storm_in(store, config, span_of(partitions, key)),
-            tags={LATE_TAG: _spans_text(spans)},
+            tags={LATE_TAG: spans_text(spans)},
         )
         for key, spans in late.requests.items()
     ]
 
 
 def _requested(requests: Mapping[str, Sequence[Span]]) -> str:
-    named = [f"{key} for {_spans_text(spans)}" for key, spans in requests.items()]
-    return f"Requested {_list_text(named, '; ')}."
+    named = [f"{key} for {spans_text(spans)}" for key, spans in requests.items()]
+    return f"Requested {list_text(named, '; ')}."
 
 
 def _why_nothing(changed: Changed) -> str:
@@ -239,46 +285,14 @@ def _refusals(changed: Changed, config: FleetConfig) -> list[str]:
     said = []
     if changed.expired:
         kept = f"its telemetry is kept {config.telemetry_retention_days} days after receipt"
-        said.append(f"{_days_text(changed.expired)} will not be recomputed: {kept}.")
+        said.append(f"{days_text(changed.expired)} will not be recomputed: {kept}.")
     if changed.uncomputed:
-        first, last = _date(changed.uncomputed[0]), _date(changed.uncomputed[-1])
+        first, last = date_text(changed.uncomputed[0]), date_text(changed.uncomputed[-1])
         said.append(
-            f"Never computed, since history is left to a backfill: {_days_text(changed.uncomputed)}. "
+            f"Never computed, since history is left to a backfill: {days_text(changed.uncomputed)}. "
             f"fleet run {config.name} --from {first} --to {last}"
         )
     return said
-
-
-def _landing_words(look: Look) -> list[str]:
-    landed = [t for t in look.taken if t.report is not None]
-    said = []
-    if landed:
-        n_rows = sum(t.report.n_landed for t in landed if t.report)
-        n_bad = sum(t.report.n_quarantined for t in landed if t.report)
-        names = _list_text([shown(t.name) for t in landed])
-        said.append(f"Landed {n_rows:,} rows ({n_bad:,} quarantined) of {names}.")
-    said += [f"{shown(t.name)} went to failed/: {t.reason}." for t in look.taken if t.reason]
-    if look.waiting:
-        said.append(f"Not whole or not finished yet: {_list_text(list(map(shown, look.waiting)))}.")
-    return said
-
-
-def _spans_text(spans: Sequence[Span]) -> str:
-    return _list_text([f"{iso(s.start)}/{iso(s.end)}" for s in spans])
-
-
-def _days_text(days: Sequence[Span]) -> str:
-    named = _list_text([_date(day) for day in days])
-    return f"1 day ({named})" if len(days) == 1 else f"{len(days)} days ({named})"
-
-
-def _list_text(names: Sequence[str], between: str = ", ") -> str:
-    more = len(names) - _NAMED
-    return between.join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _date(day: Span) -> str:
-    return iso(day.start)[:10]
 
 
 def _days(dates: Sequence[str]) -> list[Span]:

@@ -40,19 +40,24 @@ class Registry:
         self.control = control
 
     def apply(
-        self, config: FleetConfig, *, source: str = "python", valid_from: int | None = None
+        self,
+        config: FleetConfig,
+        *,
+        source: str = "python",
+        valid_from: int | None = None,
+        again: bool = False,
     ) -> bool:
         """Put a configuration in force, once per content; tells whether that made a new version.
 
         The first version is valid from the beginning of time, later ones from `valid_from` rounded up to a window (by
         default: the next). They stand from there on, whatever was recorded before. Mappings that the configuration dates
         in the past hold from their dates on, unless `valid_from` is given. The same content once more makes no version,
-        even where partial edits have changed things since, unless it is to reach further back. The sites it maps are
-        registered, in the order in which it names them.
+        even where partial edits have changed things since, unless it is to reach further back, or is put in
+        force `again`. The sites it maps are registered, in the order in which it names them.
         """
         with self.control.transaction() as tx:
             known = self._locked_versions(tx, config, source)
-            if _is_applied(config, known, valid_from):
+            if not again and _is_applied(config, known, valid_from):
                 remember_kpis(tx, config, known[-1])
                 return False
             drafts = [Draft(BEGINNING, config)]

@@ -78,12 +78,32 @@ def test_diff_compares_the_file_with_what_is_in_force(plant: Path) -> None:
     changed = fleet(plant, "config", "diff", "plant")
     assert changed.exit_code == 1
     assert "outlier_sigma: 2 → 3" in changed.output
-    assert "they win until it is edited" in changed.output
+    assert "they win until its settings are edited" in changed.output
     write_fleet(plant, min_good_pct=70)
     edited = fleet(plant, "config", "diff", "plant", "--json")
     assert edited.exit_code == 1
     assert '"is_applied": false' in edited.stdout
     assert '"setting": "min_good_pct"' in edited.stdout
+
+
+def test_apply_again_returns_to_a_file_that_was_applied_before(plant: Path) -> None:
+    done(fleet(plant, "config", "set", "plant", "outlier_sigma=2"))
+    assert "fleet config apply plant --again" in fleet(plant, "config", "diff", "plant").output
+    assert "--again" in done(fleet(plant, "config", "apply", "plant"))
+    assert in_force(plant)["version_no"] == 2
+    assert "outlier_sigma: 2 → 3" in done(fleet(plant, "config", "apply", "plant", "--again"))
+    assert fleet(plant, "config", "diff", "plant").exit_code == 0
+
+
+def test_a_change_counts_no_stored_window_before_the_first_that_it_governs(plant: Path) -> None:
+    """Not even one of its day that is no longer current for another reason."""
+    done(fleet(plant, "import", "plant", csv(plant), "--historical"))
+    done(fleet(plant, "run", "plant", "--from", DAY, "--to", DAY))
+    late = csv(plant, f"S2,{DAY}T00:01:30Z,90,10", name="late.csv")
+    done(fleet(plant, "import", "plant", late, "--historical"))
+    move = ("regions", "move", "plant", "S1", "east", "--json", "--from")
+    assert printed(fleet(plant, *move, "2026-01-06T00:01Z"))["partitions"] == []
+    assert printed(fleet(plant, *move, "2100-01-01"))["partitions"] == []
 
 
 def test_values_are_set_together_and_told(plant: Path) -> None:

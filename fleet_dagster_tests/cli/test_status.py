@@ -147,6 +147,9 @@ def test_restated_windows_are_shown_to_people_too(restated: Path) -> None:
     lines = done(fleet(restated, "status", "plant", "--restated", *SPAN)).splitlines()
     assert lines[0].startswith("plant  2 windows restated")
     assert any("2026-01-05 00:01:00" in x and "late telemetry" in x for x in lines)
+    also = " ".join(" ".join(lines).split())
+    assert "Also restated: 2 of regional_health, " in also
+    assert "of site_ranking (fleet export plant TABLE --superseded)" in also
     assert max(map(len, lines)) <= 80
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from fleet_dagster.core.windows import HOUR, MINUTE, Span
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span, floor_to
 from fleet_dagster.definitions import create_fleet
 from fleet_dagster.model.config import FleetConfig, HotSettings
 from fleet_dagster.model.edits import set_values
@@ -15,8 +15,10 @@ from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, derived_tables
 from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.refresh.touched import touched
+from fleet_dagster.sensors.fleet_file import altered_windows
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import expire_telemetry
+from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
@@ -78,6 +80,16 @@ class Watch:
         """Let the file say that the first site lies in a region from an instant on."""
         moved = {"site_id": SITE, "region_id": region, "valid_from": stamp(instant)}
         self.write(region_mappings=[*self.content()["region_mappings"], moved])
+
+    def edit(self, sigma: str, start: int) -> None:
+        """Set a threshold from an instant on, as the command line does."""
+        with self.installation.store() as store:
+            store.registry.edit(
+                self.loaded,
+                lambda settings, _at: set_values(settings, {"outlier_sigma": sigma}, ()),
+                source="test",
+                valid_from=start,
+            )
 
     def settings_at(self, instant: int) -> HotSettings:
         """Return the settings in force."""
@@ -192,17 +204,11 @@ def test_a_mapping_dated_in_the_middle_of_a_day_restates_just_the_windows_it_alt
 
 
 def test_a_settings_change_of_the_command_line_is_followed_as_well(computed: Watch) -> None:
-    with computed.installation.store() as store:
-        store.registry.edit(
-            computed.loaded,
-            lambda settings, _at: set_values(settings, {"outlier_sigma": "1.5"}, ()),
-            source="test",
-            valid_from=day_start(2) + HOUR,
-        )
+    computed.edit("1.5", day_start(2) + HOUR)
     before = computed.last_commit()
     found = computed.tick()
     assert [r.partition_key for r in found.run_requests] == ["2026-01-03"]
-    assert found.run_requests[0].run_key == "plant:settings:2:2026-01-03"
+    assert found.run_requests[0].run_key == "plant:settings:2:2026-01-03:1"
     assert found.run_requests[0].tags["fleet/settings_version"] == "2"
     assert run(computed.installation, computed.instance, "2026-01-03").success
     assert computed.restated("site_ranking", after=before)
@@ -257,7 +263,66 @@ def test_settings_that_need_another_structure_wait_for_the_reload(watch: Watch) 
 
 def test_a_fleet_without_a_file_is_defined_in_python(watch: Watch) -> None:
     watch.path.unlink()
+    watch.cursor = None
     assert "it is defined in Python" in watch.tick().skip_message
+
+
+def test_a_file_that_is_gone_is_said_to_be_gone_until_it_is_back(watch: Watch) -> None:
+    text = watch.path.read_text(encoding="utf-8")
+    watch.path.unlink()
+    for _ in range(2):
+        assert "file of fleet plant is gone" in watch.tick().skip_message
+    watch.path.write_text(text, encoding="utf-8")
+    assert "plant.yaml is unchanged" in watch.tick().skip_message
+
+
+def test_an_invalid_file_does_not_hold_up_windows_that_the_command_line_altered(
+    computed: Watch,
+) -> None:
+    computed.write(min_good_pct=180)
+    computed.edit("1.5", day_start(2) + HOUR)
+    assert computed.keys() == ["2026-01-03"]
+    computed.compute()
+    with pytest.raises(ConfigError, match="min_good_pct"):
+        computed.tick()
+
+
+def test_what_was_requested_is_asked_for_again_until_it_is_current_but_not_for_ever(
+    computed: Watch,
+) -> None:
+    computed.edit("1.5", day_start(2) + HOUR)
+    keys = {computed.tick().run_requests[0].run_key for _ in range(3)}
+    assert len(keys) == 3
+    assert "Requested 3 times and still not current" in computed.tick().skip_message
+    computed.edit("1.25", day_start(2) + HOUR)
+    assert computed.keys() == ["2026-01-03"]
+    computed.compute()
+    assert computed.keys() == []
+
+
+def test_what_was_requested_waits_while_a_run_is_at_its_partition(computed: Watch) -> None:
+    job = create_fleet(computed.loaded, computed.installation).resolve_job_def("plant_windows")
+    running = computed.instance.create_run_for_job(
+        job,
+        tags={"dagster/partition": "2026-01-03"},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    computed.edit("1.5", day_start(2) + HOUR)
+    assert "Waiting for runs" in computed.tick().skip_message
+    computed.instance.report_run_canceled(running)
+    assert computed.keys() == ["2026-01-03"]
+
+
+def test_a_change_alters_no_window_before_the_first_that_it_governs(computed: Watch) -> None:
+    """A window of the same day that late telemetry has touched is none of its business."""
+    with computed.installation.store() as store:
+        raw = at.snapshots(SITE, [day_start(2) + HOUR], computed.loaded)
+        at.land(store, computed.loaded, raw, batch_id="late")
+    computed.edit("1.5", day_start(3) - 2 * WINDOW)
+    with computed.installation.store() as store:
+        versions = store.registry.versions("plant")[1:]
+        (found,) = altered_windows(store, computed.loaded, versions)
+    assert found == Span(day_start(3) - 2 * WINDOW, day_start(3))
 
 
 def test_a_file_may_have_another_name_than_its_fleet(watch: Watch) -> None:
@@ -266,6 +331,19 @@ def test_a_file_may_have_another_name_than_its_fleet(watch: Watch) -> None:
     install(watch.installation.fleets_folder.parent, content("other", **COARSE))
     assert watch.installation.file_of("plant") == moved
     assert "north.yaml is unchanged" in watch.tick().skip_message
+
+
+def test_a_change_that_begins_in_the_future_alters_no_stored_window(watch: Watch) -> None:
+    """Not those of today either, though a site that joins is told by its day."""
+    closed = floor_to(now_us(), WINDOW)
+    today = Span(floor_to(closed - WINDOW, DAY), closed)
+    land(watch.installation, today.start, today.end)
+    mappings = [*content()["region_mappings"], {"site_id": "new", "region_id": "region-01"}]
+    larger = FleetConfig.model_validate(content(region_mappings=mappings, **COARSE))
+    with watch.installation.store() as store:
+        Refresh(store, watch.loaded).everything(today)
+        store.registry.apply(larger, valid_from=now_us() + 2 * WINDOW)
+        assert altered_windows(store, larger, store.registry.versions("plant")[1:]) == []
 
 
 def test_windows_that_were_never_computed_or_have_expired_are_not_touched(computed: Watch) -> None:

@@ -1,4 +1,3 @@
-import datetime as dt
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from fleet_dagster.sensors.late_data import (
     decide,
     left_alone,
 )
+from fleet_dagster.sensors.requested import Request
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import expire_telemetry
 from fleet_dagster.storage.restatements import earlier_rows
@@ -165,7 +165,6 @@ def test_a_late_batch_asks_for_its_partition_with_the_windows_as_a_tag(computed:
     first, last = request.tags[LATE_TAG].split("/")
     assert first == iso(window.start)
     assert last >= iso(window.end)
-    assert computed.keys() == []
 
 
 def test_many_batches_are_one_request_for_each_partition(computed: Sensor) -> None:
@@ -181,6 +180,83 @@ def test_a_tick_that_is_repeated_asks_under_the_same_run_key(computed: Sensor) -
     computed.cursor = before
     (again,) = computed.tick().run_requests
     assert first.run_key == again.run_key
+
+
+def test_what_was_asked_for_is_not_asked_for_again_while_its_run_is_unfinished(
+    computed: Sensor,
+) -> None:
+    computed.land_late(day_start(1) + HOUR, batch="late")
+    assert computed.keys() == ["2026-01-02"]
+    running = computed.is_running("2026-01-02")
+    assert "Waiting for runs" in computed.tick().skip_message
+    computed.compute(day_start(1), day_start(2))
+    computed.instance.report_run_canceled(running)
+    assert computed.keys() == []
+
+
+def test_a_run_that_fails_is_asked_for_again_under_another_key_but_not_for_ever(
+    computed: Sensor,
+) -> None:
+    computed.land_late(day_start(1) + HOUR, batch="late-1")
+    keys = {computed.tick().run_requests[0].run_key for _ in range(3)}
+    assert len(keys) == 3
+    for _ in range(2):
+        message = computed.tick().skip_message
+        assert "Requested 3 times and still not current" in message
+        assert "2026-01-02" in message
+    computed.land_late(day_start(2) + HOUR, batch="elsewhere")
+    assert computed.keys() == ["2026-01-03"]
+    computed.land_late(day_start(1) + HOUR + SECOND, batch="late-2")
+    assert computed.keys() == ["2026-01-02", "2026-01-03"]
+
+
+def test_a_partition_asked_for_again_while_another_waits_has_a_key_of_its_own(
+    computed: Sensor,
+) -> None:
+    running = computed.is_running("2026-01-03")
+    computed.land_late(day_start(1) + HOUR, day_start(2) + HOUR, batch="late")
+    (first,) = computed.tick().run_requests
+    (second,) = computed.tick().run_requests
+    computed.instance.report_run_canceled(running)
+    third, other = computed.tick().run_requests
+    assert [r.partition_key for r in (first, second, third)] == ["2026-01-02"] * 3
+    assert len({r.run_key for r in (first, second, third, other)}) == 4
+
+
+def test_a_reset_cursor_never_asks_under_a_key_of_before(computed: Sensor) -> None:
+    computed.cursor = None
+    computed.land_late(day_start(1) + HOUR, batch="late")
+    (first,) = computed.tick().run_requests
+    (second,) = computed.tick().run_requests
+    assert int(first.run_key.rsplit(":", 1)[1]) >= now_us() // SECOND - 600
+    assert first.run_key != second.run_key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "something else",
+        "7",
+        "[]",
+        '{"seq": 3, "pending": [[0, 1]], "seen": {}}',
+        '{"seq": 3, "asked": {"a": 1}, "seen": {}, "number": 1}',
+        '{"seq": "x", "asked": {}, "seen": {}, "number": 1}',
+        '{"seq": 3, "asked": {"a": [1, [[2, 1]]]}, "seen": {}, "number": 1}',
+        '{"seq": 3, "asked": {}, "seen": {"a": [1]}, "number": 1}',
+    ],
+)
+def test_a_foreign_or_older_cursor_is_taken_for_none(text: str) -> None:
+    assert Cursor.read(text) == Cursor()
+
+
+def test_a_watched_folder_that_cannot_be_used_keeps_no_landing_from_being_restated(
+    computed: Sensor,
+) -> None:
+    shutil.rmtree(computed.inbox)
+    computed.inbox.write_text("a file where the folder should be", encoding="utf-8")
+    assert "Nothing was landed from the watched folder" in computed.tick().skip_message
+    computed.land_late(day_start(1) + HOUR, batch="late")
+    assert computed.keys() == ["2026-01-02"]
 
 
 def test_windows_wait_while_a_run_is_at_their_partition(computed: Sensor) -> None:
@@ -259,6 +335,7 @@ def test_a_file_dropped_into_the_watched_folder_ends_in_restated_windows(
     """The whole way: the tick lands the file, asks for its day, and the run restates the window."""
     computed.drop("late.csv", day_start(1) + HOUR + 7 * SECOND)
     computed.drop("note.txt", day_start(1))
+    assert "Not whole or not finished yet" in computed.tick().skip_message
     assert computed.run_what_it_asks_for() == ["2026-01-02"]
     assert sorted(p.name for p in (computed.inbox / "done").iterdir()) == ["late.csv"]
     assert (computed.inbox / "failed" / "note.txt.reason.txt").exists()
@@ -272,6 +349,7 @@ def test_a_tick_says_what_it_landed_and_what_failed(computed: Sensor) -> None:
     computed.compute(day_start(0), day_start(3))
     computed.drop("a.csv", day_start(20))
     computed.drop("b.txt", day_start(20))
+    computed.tick()
     message = computed.tick().skip_message
     assert "Landed 1 rows (0 quarantined) of a.csv." in message
     assert "b.txt went to failed/: has an unknown ending" in message
@@ -279,8 +357,6 @@ def test_a_tick_says_what_it_landed_and_what_failed(computed: Sensor) -> None:
 
 def test_the_first_look_at_a_file_that_is_being_written_is_remembered(computed: Sensor) -> None:
     computed.drop("a.csv", day_start(1))
-    ahead = dt.datetime(2999, 1, 1, tzinfo=dt.UTC).timestamp()
-    os.utime(computed.inbox / "a.csv", (ahead, ahead))
     assert "Not whole or not finished yet: a.csv" in computed.tick().skip_message
     assert computed.keys() == ["2026-01-02"]
 
@@ -413,7 +489,7 @@ def test_a_site_first_heard_of_late_brings_back_the_settled_windows_from_then_on
 def test_a_tick_without_anything_new_asks_for_nothing() -> None:
     config = FleetConfig.model_validate(content())
     late = decide(Changed(7), config, partitions_of(config), now=day_start(3), busy=set())
-    assert late == Late({}, (), ("Nothing has landed since.",))
+    assert late == Late({}, {}, ("Nothing has landed since.",))
 
 
 def test_windows_outside_every_partition_are_not_asked_for() -> None:
@@ -431,7 +507,7 @@ def test_a_span_over_midnight_asks_for_both_days_with_their_own_windows() -> Non
     changed = Changed(7, landed=windows, windows=windows)
     late = decide(changed, config, partitions_of(config), now=day_start(9), busy={"2026-01-02"})
     assert late.requests == {"2026-01-01": (Span(day_start(1) - WINDOW, day_start(1)),)}
-    assert late.pending == (Span(day_start(1), day_start(1) + WINDOW),)
+    assert late.asked["2026-01-02"] == Request((Span(day_start(1), day_start(1) + WINDOW),))
 
 
 def test_the_sensor_runs_without_being_switched_on(sensor: Sensor) -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from fleet_dagster.core.windows import DAY, MINUTE, SECOND, iso
 from fleet_dagster.ingest import importing
-from fleet_dagster.ingest.drop_folder import DONE, FAILED, REASON, Look, Seen, shown, take_in
+from fleet_dagster.ingest.drop_folder import DONE, FAILED, REASON, Look, Seen, Stamp, shown, take_in
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError, LeaseError, SourceError
 from fleet_dagster.model.tables import SITE_TELEMETRY
@@ -66,7 +66,14 @@ def drop(inbox: Path, name: str, text: str, *, written: int = LONG_AGO) -> Path:
 
 
 def look(store: Store, inbox: Path, seen: Seen | None = None, *, now: int = NOW) -> Look:
-    return take_in(store, CONFIG, inbox, now=now, seen=seen or {})
+    """Look at the folder as an earlier look has seen it, by default as it is now."""
+    return take_in(store, CONFIG, inbox, now=now, seen=seen_in(inbox) if seen is None else seen)
+
+
+def seen_in(inbox: Path) -> Seen:
+    """Return what a look at the folder as it is now leaves to the next."""
+    files = [(p.name, p.stat()) for p in inbox.iterdir() if p.is_file()] if inbox.exists() else []
+    return {name: Stamp(found.st_size, found.st_mtime_ns) for name, found in files}
 
 
 def minutes(store: Store) -> list[int]:
@@ -102,24 +109,28 @@ def test_a_folder_that_is_missing_is_made(store: Store, inbox: Path) -> None:
     assert names(inbox) == ["plant"]
 
 
-def test_a_file_just_written_waits_until_it_has_not_changed_between_two_looks(
-    store: Store, inbox: Path
-) -> None:
-    drop(inbox, "a.csv", rows(0, 1), written=NOW)
-    first = look(store, inbox)
+def test_a_file_that_changes_between_two_looks_waits(store: Store, inbox: Path) -> None:
+    drop(inbox, "a.csv", rows(0, 1))
+    first = look(store, inbox, {})
     assert (first.taken, first.waiting) == ((), ("a.csv",))
-    drop(inbox, "a.csv", rows(0, 2), written=NOW + SECOND)
+    drop(inbox, "a.csv", rows(0, 2))
     second = look(store, inbox, first.seen)
     assert second.waiting == ("a.csv",)
     assert [t.name for t in look(store, inbox, second.seen).taken] == ["a.csv"]
     assert minutes(store) == [0, 1]
 
 
-def test_a_file_written_a_few_seconds_ago_is_whole_at_the_first_look(
-    store: Store, inbox: Path
-) -> None:
-    drop(inbox, "a.csv", rows(0, 1), written=NOW - 5 * SECOND)
-    assert len(look(store, inbox).taken) == 1
+def test_a_file_whose_writer_pauses_does_not_lose_its_rest(store: Store, inbox: Path) -> None:
+    """It was written to long enough ago at the first look, and is unchanged but fresh at a later one."""
+    drop(inbox, "a.csv", rows(0, 1), written=NOW - 6 * SECOND)
+    first = look(store, inbox, {})
+    drop(inbox, "a.csv", rows(0, 2), written=NOW + 8 * SECOND)
+    second = look(store, inbox, first.seen, now=NOW + 9 * SECOND)
+    third = look(store, inbox, second.seen, now=NOW + 12 * SECOND)
+    assert [one.waiting for one in (first, second, third)] == [("a.csv",)] * 3
+    fourth = look(store, inbox, third.seen, now=NOW + 13 * SECOND)
+    assert [t.name for t in fourth.taken] == ["a.csv"]
+    assert minutes(store) == [0, 1]
 
 
 @pytest.mark.parametrize("name", [".a.csv", "a.csv.part", "a.csv.TMP", "a.csv.crdownload"])
@@ -220,7 +231,7 @@ def test_a_look_out_of_time_ends_between_two_parts_and_the_next_goes_on(
     drop(inbox, "b.csv", rows(5, 1))
     landed = []
     for _ in range(4):
-        found = take_in(store, CONFIG, inbox, now=NOW, seen={}, is_over=lambda: True)
+        found = take_in(store, CONFIG, inbox, now=NOW, seen=seen_in(inbox), is_over=lambda: True)
         landed.append((len(minutes(store)), found.waiting))
     assert landed == [
         (2, ("a.csv", "b.csv")),
@@ -238,8 +249,9 @@ def test_a_file_that_grows_while_it_is_landed_is_taken_again(store: Store, inbox
         drop(inbox, "a.csv", rows(0, 4), written=NOW)
         return False
 
-    found = take_in(store, CONFIG, inbox, now=NOW, seen={}, is_over=grow)
+    found = take_in(store, CONFIG, inbox, now=NOW, seen=seen_in(inbox), is_over=grow)
     assert (found.taken, found.waiting) == ((), ("a.csv",))
+    assert look(store, inbox, found.seen, now=NOW + MINUTE).waiting == ("a.csv",)
     look(store, inbox, now=NOW + MINUTE)
     assert names(inbox / DONE) == ["a.csv"]
     assert set(minutes(store)) == {0, 1, 2, 3}
@@ -252,7 +264,7 @@ def test_settings_that_go_with_no_file_leave_all_files_where_they_are(
     raw["source"] = {"kpis": {"temp": {"column": "temp", "unit": "kW"}}}
     drop(inbox, "a.csv", rows(0, 1))
     with pytest.raises(ConfigError):
-        take_in(store, FleetConfig.model_validate(raw), inbox, now=NOW, seen={})
+        take_in(store, FleetConfig.model_validate(raw), inbox, now=NOW, seen=seen_in(inbox))
     assert names(inbox) == ["a.csv"]
 
 
@@ -347,7 +359,14 @@ class WatchedFolder(RuleBasedStateMachine):
         """Look so briefly that only a part is landed each time."""
         with Store.at(self.home) as store:
             for _ in range(n_looks):
-                take_in(store, CONFIG, self.inbox, now=NOW, seen={}, is_over=lambda: True)
+                take_in(
+                    store,
+                    CONFIG,
+                    self.inbox,
+                    now=NOW,
+                    seen=seen_in(self.inbox),
+                    is_over=lambda: True,
+                )
 
     @invariant()
     def no_file_is_lost(self) -> None:
