@@ -361,6 +361,7 @@ def test_the_first_look_at_a_file_that_is_being_written_is_remembered(computed: 
     assert computed.keys() == ["2026-01-02"]
 
 
+@pytest.mark.slow
 def test_twenty_late_batches_leave_what_a_quiet_run_over_everything_gives(
     computed: Sensor,
 ) -> None:
