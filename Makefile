@@ -10,11 +10,12 @@ SOURCES := fleet_dagster fleet_dagster_tests
 NUMPYDOC_SOURCES = $(shell find fleet_dagster/core fleet_dagster/model -name '*.py' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-services lint bench quality clean
+.PHONY: help up test test-docs test-all test-services lint bench quality clean
 
 help:
 	@echo "make up             start the dashboard and the pipeline"
 	@echo "make test           the quick tests"
+	@echo "make test-docs      the commands of the documentation"
 	@echo "make test-all       every test, with branch coverage"
 	@echo "make test-services  the tests that need PostgreSQL"
 	@echo "make lint           style, types, layers, docstrings, dependencies"
@@ -26,7 +27,10 @@ up: $(STAMPS)/run
 	@exec $(BIN)/fleet up $(ARGS)
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -n 2 -m "not slow and not services" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not services and not pages" $(ARGS)
+
+test-docs: $(STAMPS)/test
+	$(BIN)/python -m pytest -n 2 -m pages $(ARGS)
 
 test-all: $(STAMPS)/services
 	$(BIN)/python -m pytest -n 2 -m "not services" --cov --cov-report= --cov-fail-under=0 $(ARGS)

@@ -28,6 +28,7 @@ WITH_BASH = [p for p in PAGES if _blocks(p, "bash")]
 WITH_PYTHON = [p for p in PAGES if _blocks(p, "python")]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", WITH_BASH, ids=_names(WITH_BASH))
 def test_the_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
     script = "set -euo pipefail\n" + "\n".join(_blocks(page, "bash"))

@@ -177,8 +177,9 @@ class Fleet:
                 yield SettingsRun(run_start, run_end, self.versions[i])
 
     def settings_at(self, instant: int) -> HotSettings:
-        """Return the settings in force in the window that starts at an instant [us]."""
-        (run,) = self.settings_runs(instant, instant + self.interval)
+        """Return the settings in force in the window that holds an instant [us]."""
+        window = instant - instant % self.interval
+        (run,) = self.settings_runs(window, window + self.interval)
         return run.version.settings
 
     def sites_at(self, instant: int) -> list[int]:

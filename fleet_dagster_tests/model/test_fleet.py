@@ -120,3 +120,11 @@ def test_a_site_registered_later_leaves_earlier_days_as_they_are() -> None:
     assert old[0] == new[0]
     assert old[1] != new[1]
     assert old[2] != new[2]
+
+
+def test_the_settings_of_an_instant_within_a_window_are_that_windows() -> None:
+    fleet = fleets.fleet()
+    later = fleet.versions[0].settings.model_copy(update={"outlier_sigma": 9.0})
+    changed = Fleet(fleet.config, (*fleet.versions, ConfigVersion(NOON + 1, later)), fleet.sites)
+    assert changed.settings_at(NOON + MINUTE - 1) == fleet.versions[0].settings
+    assert changed.settings_at(NOON + MINUTE + 1).outlier_sigma == 9.0
