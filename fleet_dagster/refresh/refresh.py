@@ -34,6 +34,7 @@ from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested
+from fleet_dagster.refresh.baselines import stored_baselines
 from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
@@ -139,7 +140,7 @@ class Refresh:
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = chunk.widen(before=persistence_lookback(block.fleet))
             assignment = region_mapper(block.fleet, reach)
-            trained = self._stored_baselines(block.fleet, chunk)
+            trained = stored_baselines(self.store, block.fleet, chunk)
             return (
                 performance_comparator(
                     block.fleet, self._site_kpi(block, reach), assignment, trained, chunk
@@ -283,11 +284,14 @@ class Refresh:
         return self._rows(block, SITE_KPI, span, lambda part: self._ingest(block, part).site_kpi)
 
     def _ingest(self, block: "_Block", span: Span) -> Ingested:
+        trained = frames.empty_frame(BASELINE)
+        if compares(block.fleet, span):
+            trained = stored_baselines(self.store, block.fleet, span)
         return pipeline.ingest(
             block.fleet,
             block.read,
             region_mapper(block.fleet, span),
-            self._stored_baselines(block.fleet, span),
+            trained,
             span,
             threads=self.threads,
         )
@@ -295,12 +299,6 @@ class Refresh:
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
         return fleet_aggregator(
             block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span
-        )
-
-    def _stored_baselines(self, fleet: Fleet, span: Span) -> pd.DataFrame:
-        days = training.training_days_of(fleet, span)
-        return frames.concat(
-            BASELINE, [self.store.frame(BASELINE, self.name, Span(d, d + DAY)) for d in days]
         )
 
     def _chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:

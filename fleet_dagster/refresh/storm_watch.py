@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from fleet_dagster import pipeline, training
+from fleet_dagster import pipeline
 from fleet_dagster.core.storm_detection import (
     LOOK_BACK,
     SMALLEST_FLEET,
@@ -14,13 +14,13 @@ from fleet_dagster.core.storm_detection import (
     placed,
 )
 from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span, ceil_to, floor_to, gaps
-from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import ingest_lookback
 from fleet_dagster.model.storms import FOREVER, StormEpisode
-from fleet_dagster.model.tables import BASELINE, READING_NAMES, SITE_KPI
+from fleet_dagster.model.tables import READING_NAMES, SITE_KPI
 from fleet_dagster.nodes.storm_monitor import storm_monitor
+from fleet_dagster.refresh.baselines import stored_baselines
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.store import Store
 
@@ -115,13 +115,7 @@ class StormWatch:
 
     def _blocks(self, fleet: Fleet, span: Span) -> Iterator[Activity]:
         read = self.store.telemetry_reader(fleet.name, without=READING_NAMES)
-        trained = frames.concat(
-            BASELINE,
-            [
-                self.store.frame(BASELINE, fleet.name, Span(day, day + DAY))
-                for day in training.training_days_of(fleet, span)
-            ],
-        )
+        trained = stored_baselines(self.store, fleet, span)
         for block in span.steps(pipeline.block_length(fleet)):
             before = ingest_lookback(fleet, block.start, block.end)
             yield storm_monitor(fleet, read(block.widen(before=before)), trained, block)

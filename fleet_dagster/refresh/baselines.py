@@ -1,0 +1,17 @@
+"""Stored baselines, as the nodes that compare with them take them."""
+
+import pandas as pd
+
+from fleet_dagster import training
+from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.frames import columns as frames
+from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.tables import BASELINE
+from fleet_dagster.storage.store import Store
+
+
+def stored_baselines(store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
+    """Return the stored baselines in force in a span and in the windows that its persistence flags read."""
+    days = training.training_days_of(fleet, span)
+    rows = [store.frame(BASELINE, fleet.name, Span(day, day + DAY)) for day in days]
+    return frames.concat(BASELINE, rows)
