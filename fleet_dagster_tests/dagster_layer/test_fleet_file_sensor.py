@@ -1,5 +1,4 @@
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
     install,
-    instance_in,
     land,
     run,
 )
@@ -121,12 +119,6 @@ class Watch:
 
 def stamp(instant: int) -> str:
     return dt.datetime.fromtimestamp(instant / 1e6, tz=dt.UTC).isoformat()
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as opened:
-        yield opened
 
 
 @pytest.fixture

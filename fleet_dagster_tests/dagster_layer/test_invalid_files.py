@@ -1,6 +1,5 @@
 import datetime as dt
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -13,17 +12,10 @@ from fleet_dagster_tests.dagster_layer.plants import (
     day_start,
     days,
     install,
-    instance_in,
     land,
     run,
     written,
 )
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 import datetime as dt
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, Span
 from fleet_dagster.definitions import build_defs
@@ -16,18 +14,11 @@ from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
     install,
-    instance_in,
     land,
     run,
 )
 
 FAR = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as opened:
-        yield opened
 
 
 def pretend_old(instance: dg.DagsterInstance, *run_ids: str) -> None:

@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,6 @@ from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
     install,
-    instance_in,
     land,
     run,
     written,
@@ -116,12 +115,6 @@ class Sensor:
 def received(stamps: Sequence[int]) -> int:
     """Return when late snapshots arrive: too late for any baseline of the days in question."""
     return max(day_start(3) + HOUR, *stamps)
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as opened:
-        yield opened
 
 
 @pytest.fixture

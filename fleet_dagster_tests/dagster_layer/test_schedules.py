@@ -1,5 +1,4 @@
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
     install,
-    instance_in,
     land,
     run,
 )
@@ -101,12 +99,6 @@ class Tick:
         """Bring a span up to date without Dagster."""
         with self.installation.store() as store:
             Refresh(store, self.installation.config("plant")).everything(Span(start, end))
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as opened:
-        yield opened
 
 
 @pytest.fixture
