@@ -8,11 +8,27 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 N_KPIS = 16
+ALL_DOMAINS = "all"
+"""Stands for all KPIs of a site together where a row is about one domain of them."""
+SCORE_STATES = ("scored", "warming_up", "not_scored")
+PATTERNS = ("isolated", "simultaneous", "cascade", "regional", "fleet_wide")
+SEVERITIES = ("info", "warning", "critical")
+INCIDENT_PHASES = ("opened", "changed", "merged", "closed")
 UNMAPPED = "unmapped"
 """Reserved region of sites that no mapping names."""
 
 ColumnType = Literal[
-    "string", "date", "timestamp", "bool", "int8", "int32", "int64", "float32", "float64"
+    "string",
+    "date",
+    "timestamp",
+    "bool",
+    "int8",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "list<string>",
+    "list<float32>",
 ]
 
 ONLINE, DEGRADED, FAULTED, OFFLINE = 0, 1, 2, 3
@@ -466,6 +482,187 @@ BASELINE = Table(
     ),
 )
 
+BASELINE_MODEL = Table(
+    name="baseline_model",
+    grain="training day x scope (site or region) x domain",
+    key=("fleet", "window_start", "scope", "scope_id", "domain"),
+    retention_days=730,
+    description="What the anomaly score compares with: the covariance spectrum of normal windows, the level that is rarely exceeded, and how often alarms begin.",
+    columns=(
+        *_WINDOW,
+        Column("scope", "string", "What the row describes", values=("site", "region")),
+        Column("scope_id", "string", "Site or region"),
+        Column("domain", "string", f"Domain of the KPIs; '{ALL_DOMAINS}' for all of them"),
+        Column(
+            "state",
+            "string",
+            "warming_up below 200 windows: a site's region is used instead",
+            values=("trained", "warming_up"),
+        ),
+        Column("kpis", "list<string>", "KPIs that were learnt from, in the fleet's order"),
+        Column("centre", "list<float32>", "Median of each KPI", "1"),
+        Column("scale", "list<float32>", "Scale that each KPI is divided by", "1"),
+        Column("mean", "list<float32>", "Mean of the stacked standardised windows", "1"),
+        Column("eigenvalues", "list<float32>", "Eigenvalues of their covariance, largest first"),
+        Column("eigenvectors", "list<float32>", "Its eigenvectors, one after the other"),
+        Column("n_in_model", "int32", "Directions that count as in the model (T2)", "1", lo=0),
+        Column(
+            "level",
+            "float64",
+            "Error that one fault-free fleet-window in 100 exceeds (U)",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
+        Column("error_mean", "float64", "Mean error of normal windows", "1", nullable=True, lo=0),
+        Column("error_sd", "float64", "Its standard deviation", "1", nullable=True, lo=0),
+        Column(
+            "n_onsets", "int32", "Alarms that began in the sample, fault-free or not", "1", lo=0
+        ),
+        Column("exposure_h", "float64", "Hours of the sample that were scored", "h", lo=0),
+        Column("n_windows", "int32", "Windows learnt from", "1", lo=0),
+        _count("n_hours", "Whole hours in the sample"),
+        Column(
+            "learnt_from", "timestamp", "Start of the first window learnt from, UTC", nullable=True
+        ),
+        Column(
+            "learnt_until", "timestamp", "End of the last window learnt from, UTC", nullable=True
+        ),
+    ),
+)
+
+ANOMALY_SCORE = Table(
+    name="anomaly_score",
+    grain="site x domain x window",
+    key=("fleet", "window_start", "site_id", "domain"),
+    retention_days=90,
+    description="How far each site is from its own normal, over all KPIs and in each domain, and which KPIs say so.",
+    columns=(
+        *_WINDOW,
+        Column("site_id", "string", "Site"),
+        Column("region_id", "string", "Region of the site as of the window"),
+        Column(
+            "domain",
+            "string",
+            f"Domain of the KPIs; '{ALL_DOMAINS}' for all of them, and the only row of a site that is not scored",
+        ),
+        Column(
+            "score",
+            "float32",
+            "1 - 2^(-E/U): 0.5 at the level U that one fault-free fleet-window in 100 exceeds, 0.7 at 1.74 U",
+            "1",
+            nullable=True,
+            lo=0,
+            hi=1,
+        ),
+        Column(
+            "reconstruction_error",
+            "float32",
+            "Smoothed reconstruction error E",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
+        Column(
+            "t2_part",
+            "float32",
+            "Part of E squared within the model: known directions, unusual amounts",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
+        Column(
+            "q_part",
+            "float32",
+            "Part of E squared outside the model: directions that normal windows hardly have",
+            "1",
+            nullable=True,
+            lo=0,
+        ),
+        Column(
+            "baseline_sigma",
+            "float32",
+            "(E - mean)/sd on normal windows",
+            "1",
+            nullable=True,
+        ),
+        Column("is_anomalous", "bool", "score is above the fleet's anomaly threshold"),
+        Column(
+            "onset",
+            "timestamp",
+            "Where the deviation began, by CUSUM backtrack, UTC; null unless anomalous",
+            nullable=True,
+        ),
+        Column(
+            "top_kpis",
+            "list<string>",
+            "KPIs that contribute most to E, largest first; null unless anomalous",
+            nullable=True,
+        ),
+        Column(
+            "top_shares",
+            "list<float32>",
+            "Their shares of E squared",
+            "1",
+            nullable=True,
+        ),
+        Column(
+            "baseline_version",
+            "string",
+            "Training day of the baseline compared with, and whose it is; null where there is none",
+            nullable=True,
+        ),
+        Column(
+            "state",
+            "string",
+            "warming_up: compared with its region's baseline; not_scored: nothing to score or to compare with",
+            values=SCORE_STATES,
+        ),
+    ),
+)
+
+FLEET_CORRELATION = Table(
+    name="fleet_correlation",
+    grain="incident x window of change",
+    key=("fleet", "window_start", "incident_id"),
+    retention_days=90,
+    stream="fleet_correlation_stream",
+    description="Which anomalies belong together, since when, how sure that is, and where they began.",
+    columns=(
+        *_WINDOW,
+        Column("incident_id", "string", "Incident: a hash of fleet, first site and first onset"),
+        Column("phase", "string", "What happened in this window", values=INCIDENT_PHASES),
+        Column(
+            "continues",
+            "string",
+            "Id that the incident had until midnight, if another",
+            nullable=True,
+        ),
+        Column(
+            "merged_into", "string", "Incident that this one turned out to belong to", nullable=True
+        ),
+        Column("pattern", "string", "Shape of the incident", values=PATTERNS),
+        Column(
+            "domain", "string", f"Domain that deviates most; '{ALL_DOMAINS}' if none stands out"
+        ),
+        Column("sites", "list<string>", "Sites of the incident, by onset"),
+        _count("n_sites", "Sites of the incident"),
+        Column("regions", "list<string>", "Regions of these sites"),
+        Column("onset", "timestamp", "Where the first site's deviation began, UTC"),
+        Column("root_cause_site", "string", "Where it began; null if undetermined", nullable=True),
+        Column("root_cause_kpi", "string", "KPI that deviates most at that site", nullable=True),
+        Column("candidates", "list<string>", "Sites it may have begun at, most likely first"),
+        Column("severity", "string", "How bad it is", values=SEVERITIES),
+        _share("confidence", "Calibrated probability that the sites share one cause"),
+        _share(
+            "p_value",
+            "Chance of so many alarms at once among unrelated sites, times the groups looked at; null for one site",
+            nullable=True,
+        ),
+        Column("peak_ratio", "float64", "Median over its sites of their largest E/U", "1", lo=0),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -479,6 +676,9 @@ TABLES: dict[str, Table] = {
         REGIONAL_HEALTH,
         SITE_RANKING,
         BASELINE,
+        BASELINE_MODEL,
+        ANOMALY_SCORE,
+        FLEET_CORRELATION,
     )
 }
 

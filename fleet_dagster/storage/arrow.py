@@ -16,6 +16,8 @@ _TYPES: dict[ColumnType, pa.DataType] = {
     "int64": pa.int64(),
     "float32": pa.float32(),
     "float64": pa.float64(),
+    "list<string>": pa.list_(pa.string()),
+    "list<float32>": pa.list_(pa.float32()),
 }
 
 
