@@ -18,6 +18,7 @@ from fleet_dagster.ingest.simulator import Kind
 from fleet_dagster.ingest.simulator.noise import NoiseKind
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.tables import CENTRE_NAMES, KPI_NAMES, SCALE_NAMES
+from fleet_dagster.nodes.baseline import Trained
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.pipeline import Evaluation, evaluate_landed
@@ -97,15 +98,17 @@ def figures_of(day: SimulatedDay) -> Figures:
     calm = evaluate_landed(fleet, day.without_faults.read, TODAY, trained)
     in_full = _in_full(found)
     ranks, full_ranks = _ranks(found, found.site_kpi), _ranks(found, in_full)
-    rollup = fleet_aggregator(fleet, in_full, found.site_assignment, TODAY)
-    unbaselined = evaluate_landed(fleet, day.read, TODAY, trained.iloc[:0])
+    rollup = fleet_aggregator(fleet, in_full, found.site_assignment, found.anomaly_score, TODAY)
+    everything_published = Trained(trained.baseline.iloc[:0], trained.baseline_model)
+    unbaselined = evaluate_landed(fleet, day.read, TODAY, everything_published)
     fault = _faulty(day)
     published = _grid(found, "published").astype(np.bool_)
     return Figures(
         n_differing=_differing(found.fleet_kpi, rollup.fleet_kpi)
         + _differing(found.region_kpi, rollup.region_kpi)
         + _differing(found.fleet_kpi, unbaselined.fleet_kpi)
-        + _differing(found.region_kpi, unbaselined.region_kpi),
+        + _differing(found.region_kpi, unbaselined.region_kpi)
+        + _differing(found.anomaly_score, unbaselined.anomaly_score),
         oracle=largest_difference(day, found.fleet_kpi),
         n_quiet=int((~fault).sum()),
         n_quiet_published=int((published & ~fault).sum()),

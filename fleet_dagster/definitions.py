@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from fleet_dagster.assets.anomaly_scorer import anomaly_scorer
 from fleet_dagster.assets.baseline import baseline
 from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
 from fleet_dagster.assets.performance_comparator import performance_comparator
@@ -44,6 +45,7 @@ NODES = (
     region_mapper,
     site_ingest,
     baseline,
+    anomaly_scorer,
     fleet_aggregator,
     regional_scorer,
     performance_comparator,

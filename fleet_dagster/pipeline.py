@@ -22,10 +22,16 @@ from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import ingest_lookback, persistence_lookback
+from fleet_dagster.model.lookbacks import (
+    ingest_lookback,
+    persistence_lookback,
+    scoring_lookback,
+)
 from fleet_dagster.model.storms import StormEpisode, refuse_overlaps
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.model.yaml_file import validate_config
+from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
+from fleet_dagster.nodes.baseline import UNTRAINED, Trained
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
@@ -52,7 +58,9 @@ class Evaluation:
     region_kpi: pd.DataFrame
     regional_health: pd.DataFrame
     site_ranking: pd.DataFrame
+    anomaly_score: pd.DataFrame
     baseline: pd.DataFrame
+    baseline_model: pd.DataFrame
     fleet: Fleet = field(repr=False)
 
 
@@ -63,6 +71,7 @@ def evaluate(
     end: pd.Timestamp | str,
     *,
     baseline: pd.DataFrame | None = None,
+    baseline_model: pd.DataFrame | None = None,
     mapping: Sequence[RegionMapping | Mapping[str, Any]] | None = None,
     storms: Sequence[tuple[pd.Timestamp | str, pd.Timestamp | str]] = (),
 ) -> Evaluation:
@@ -71,7 +80,7 @@ def evaluate(
     `config` may be a mapping, with the content of a fleet's file. `telemetry` has site_id, timestamp (UTC), optionally
     status, uptime_pct, fault_count, quality, sequence and received_at, and one column per KPI name, in the KPI's unit; other
     columns are ignored. Without a received_at column it counts as history: never too late. Baselines are trained from the
-    telemetry before `start` unless they are given. `storms` names the start and end of storm episodes.
+    telemetry before `start` unless `baseline`, `baseline_model` or both are given. `storms` names the start and end of storm episodes.
 
     Raises
     ------
@@ -97,19 +106,28 @@ def evaluate(
     landed, seen = _land(config, telemetry)
     fleet = Fleet.of(config, seen, _episodes(config, storms))
     read = frame_reader(landed)
-    trained = baseline if baseline is not None else baselines_for(fleet, read, span)
+    trained = _given(baseline, baseline_model) or baselines_for(fleet, read, span)
     return evaluate_landed(fleet, read, span, trained)
 
 
-def evaluate_landed(
-    fleet: Fleet, read: ReadTelemetry, span: Span, trained: pd.DataFrame
-) -> Evaluation:
+def _given(baseline: pd.DataFrame | None, model: pd.DataFrame | None) -> Trained | None:
+    """Return the baselines that a caller gave; what was not given with the other is taken to be untrained."""
+    if baseline is None and model is None:
+        return None
+    return Trained(
+        UNTRAINED.baseline if baseline is None else baseline,
+        UNTRAINED.baseline_model if model is None else model,
+    )
+
+
+def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: Trained) -> Evaluation:
     """Run the nodes over landed telemetry."""
-    block = span.widen(before=persistence_lookback(fleet))
+    block = span.widen(before=max(persistence_lookback(fleet), scoring_lookback(fleet)))
     assignment = region_mapper(fleet, block)
-    ingested = ingest(fleet, read, assignment, trained, block)
+    ingested = ingest(fleet, read, assignment, trained.baseline, block)
     own = frames.within(ingested.site_kpi, span)
-    rollup = fleet_aggregator(fleet, own, assignment, span)
+    scores = anomaly_scorer(fleet, ingested.site_kpi, assignment, trained.baseline_model, span)
+    rollup = fleet_aggregator(fleet, own, assignment, scores, span)
     return Evaluation(
         site_assignment=frames.within(assignment, span.to_whole(HOUR)),
         site_kpi=own,
@@ -118,8 +136,12 @@ def evaluate_landed(
         fleet_kpi=rollup.fleet_kpi,
         region_kpi=rollup.region_kpi,
         regional_health=regional_scorer(rollup.region_kpi),
-        site_ranking=performance_comparator(fleet, ingested.site_kpi, assignment, trained, span),
-        baseline=trained,
+        site_ranking=performance_comparator(
+            fleet, ingested.site_kpi, assignment, trained.baseline, span
+        ),
+        anomaly_score=scores,
+        baseline=trained.baseline,
+        baseline_model=trained.baseline_model,
         fleet=fleet,
     )
 

@@ -11,7 +11,7 @@ from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet, Site
 from fleet_dagster.model.lookbacks import persistence_lookback
-from fleet_dagster.model.tables import BASELINE
+from fleet_dagster.model.tables import BASELINE, BASELINE_MODEL
 from fleet_dagster.nodes import baseline as node
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.site_ingest import site_ingest
@@ -56,16 +56,19 @@ def training_days_of(fleet: Fleet, span: Span) -> list[int]:
     return sorted({day for day in days if day is not None})
 
 
-def baselines_for(fleet: Fleet, read: ReadTelemetry, span: Span) -> pd.DataFrame:
+def baselines_for(fleet: Fleet, read: ReadTelemetry, span: Span) -> node.Trained:
     """Train every baseline that a span needs."""
     samples = Samples()
     trained = [train(fleet, read, day, samples) for day in training_days_of(fleet, span)]
-    return frames.concat(BASELINE, trained)
+    return node.Trained(
+        frames.concat(BASELINE, [t.baseline for t in trained]),
+        frames.concat(BASELINE_MODEL, [t.baseline_model for t in trained]),
+    )
 
 
 def train(
     fleet: Fleet, read: ReadTelemetry, training_day: int, samples: Samples, *, landing: int = 0
-) -> pd.DataFrame:
+) -> node.Trained:
     """Train the baseline of one training day, as of that day; without rows where nothing was landed for it."""
     then = node.as_of(fleet, training_day)
     samples.start(then, landing)
@@ -88,21 +91,24 @@ def _hours(
     for hour in chosen:
         reduced = samples.hours.get(hour.start)
         if reduced is None or not reduced.serves(cutoff):
-            reduced = samples.hours[hour.start] = _reduce(then, read(hour), cutoff, hour)
+            reduced = samples.hours[hour.start] = _reduce(then, read, cutoff, hour)
         if reduced.sample is not None:
             yield reduced.sample
 
 
-def _reduce(then: Fleet, telemetry: pd.DataFrame, cutoff: int, hour: Span) -> ReducedHour:
+def _reduce(then: Fleet, read: ReadTelemetry, cutoff: int, hour: Span) -> ReducedHour:
+    block = node.reach(then, hour)
+    telemetry = read(block)
     is_used = node.is_eligible(telemetry, cutoff)
     received = frames.microseconds(telemetry["received_at"])
     recent = ~telemetry["historical"].to_numpy(np.bool_)
     last_used = int(received[is_used & recent].max(initial=0))
     first_unused = int(received[~is_used].min(initial=node.LAST_RECEIPT))
-    if not is_used.any():
+    is_own = frames.microseconds(telemetry["timestamp"]) >= hour.start
+    if not (is_used & is_own).any():
         return ReducedHour(None, last_used, first_unused)
     untrained = frames.empty_frame(BASELINE)
     rows = site_ingest(
-        then, telemetry[is_used], region_mapper(then, hour), untrained, hour
+        then, telemetry[is_used], region_mapper(then, block), untrained, block
     ).site_kpi
     return ReducedHour(node.sample_hour(then, rows, hour), last_used, first_unused)

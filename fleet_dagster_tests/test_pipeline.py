@@ -20,7 +20,9 @@ from fleet_dagster_tests import fleets
 from fleet_dagster_tests.fleets import NOON, SITES
 
 END = NOON + 10 * MINUTE
-TABLES = [f.name for f in fields(Evaluation) if f.name not in ("fleet", "baseline")]
+TABLES = [
+    f.name for f in fields(Evaluation) if f.name not in ("fleet", "baseline", "baseline_model")
+]
 WINDOW_TABLES = [name for name in TABLES if name != "site_assignment"]
 BOOKS = ["used", "duplicates", "quarantined", "sampled_out"]
 
@@ -226,7 +228,7 @@ def test_two_hours_window_by_window_equal_the_whole_range() -> None:
     ]
     read = frame_reader(landed)
     trained = baselines_for(fleet, read, span)
-    assert not trained.empty
+    assert not trained.baseline.empty
     whole = evaluate_landed(fleet, read, span, trained)
     windows = [evaluate_landed(fleet, read, w, trained) for w in span.steps(MINUTE)]
     assert len(windows) == 120
@@ -251,6 +253,7 @@ def test_baselines_train_themselves_from_what_came_before() -> None:
         fleets.utc(start + DAY),
         fleets.utc(start + DAY + HOUR),
         baseline=result.baseline,
+        baseline_model=result.baseline_model,
     )
     assert_same_tables(given, result)
 

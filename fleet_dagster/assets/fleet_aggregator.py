@@ -17,8 +17,8 @@ def fleet_aggregator(config: FleetConfig, partitions: Partitions) -> dg.AssetsDe
         name="fleet_aggregator",
         description="rolls site rows up to regions and to the fleet, by weight",
         tables={
-            tables.FLEET_KPI: ["site_kpi", "site_assignment"],
-            tables.REGION_KPI: ["site_kpi", "site_assignment"],
+            tables.FLEET_KPI: ["site_kpi", "site_assignment", "anomaly_score"],
+            tables.REGION_KPI: ["site_kpi", "site_assignment", "anomaly_score"],
         },
         refresh=Refresh.fleet_aggregator,
     )

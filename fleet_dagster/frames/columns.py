@@ -31,6 +31,14 @@ def names(codes: NDArray[np.int64], vocabulary: Sequence[str]) -> pd.Categorical
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(vocabulary), dtype="str"))
 
 
+def lists(
+    values: pa.Array, offsets: NDArray[np.int32], is_null: NDArray[np.bool_]
+) -> "pd.Series[Any]":  # Any: lists
+    """Return a column of lists: of `values`, those from one offset to the next."""
+    made = pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(is_null))
+    return pd.Series(made, dtype=pd.ArrowDtype(made.type))
+
+
 def codes_of(column: "pd.Series[Any]", numbers: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the number of each name; -1 for an unknown one. Fast where the column is categorical."""
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -63,7 +71,13 @@ def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:
 
 def empty_frame(table: Table) -> pd.DataFrame:
     """Return a frame of a table without rows, typed as a full one."""
-    kinds: dict[str, Any] = {"string": "str", "timestamp": UTC_MICROSECONDS, "date": "object"}
+    kinds: dict[str, Any] = {
+        "string": "str",
+        "timestamp": UTC_MICROSECONDS,
+        "date": "object",
+        "list<string>": pd.ArrowDtype(pa.list_(pa.string())),
+        "list<float32>": pd.ArrowDtype(pa.list_(pa.float32())),
+    }
     columns = {
         c.name: pd.Series([], dtype=kinds.get(c.type, c.type))
         for c in table.columns
@@ -94,8 +108,17 @@ def telemetry_frame(rows: pa.Table) -> pd.DataFrame:
             rows = rows.set_column(i, field, filled)
         elif column.null_count == len(column) and field.name in _TROUBLE:
             rows = rows.set_column(i, field.name, pa.nulls(len(column), _NO_TEXT))
-    frame: pd.DataFrame = rows.combine_chunks().to_pandas(split_blocks=True)
+    return nodes_frame(rows.combine_chunks())
+
+
+def nodes_frame(rows: pa.Table) -> pd.DataFrame:
+    """Turn stored rows into the frame that the nodes take; lists stay Arrow's."""
+    frame: pd.DataFrame = rows.to_pandas(split_blocks=True, types_mapper=_kept_by_arrow)
     return frame
+
+
+def _kept_by_arrow(kind: pa.DataType) -> pd.ArrowDtype | None:
+    return pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
 
 
 def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -> pa.Table:
@@ -113,7 +136,7 @@ def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -
 def _arrow_column(column: "pd.Series[Any]", kind: pa.DataType) -> pa.Array:
     if column.dtype.kind == "f" and pa.types.is_integer(kind):
         column = column.astype("Int64")
-    array = pa.Array.from_pandas(column)
+    array = pa.array(column, kind) if pa.types.is_list(kind) else pa.Array.from_pandas(column)
     return array.cast(kind) if array.type != kind else array
 
 
@@ -121,6 +144,18 @@ def concat(table: Table, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Stack frames of one table; names stay categorical where every frame shares the vocabulary."""
     filled = [f for f in frames if len(f)]
     return pd.concat(filled, ignore_index=True) if filled else empty_frame(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Names on a grid, as codes into a vocabulary; -1 is none."""
+
+    codes: NDArray[np.int64]
+    vocabulary: tuple[str, ...]
+
+    def names(self, *at: NDArray[np.int64]) -> pd.Categorical:
+        """Return the names at some places of the grid."""
+        return names(self.codes[at], self.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ class RegionMapping(Frozen):
     """Always looked at, even in a storm."""
     depends_on: tuple[Identifier, ...] = ()
     """Sites upstream, whose faults reach this one."""
+    baseline_from: AwareDatetime | None = None
+    """Forget what was normal before: after a rebuild, say. The site is compared with its region until it has a history again."""
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
     """Place. [degrees]"""
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None

@@ -12,6 +12,16 @@ PERSISTENCE_WINDOWS = 5
 """Windows that `is_persistent_outlier` looks at, the current one included."""
 PERSISTENCE_MINIMUM = 3
 """Outlier windows among them that make an outlier persistent."""
+STACKED_WINDOWS = 5
+"""Windows that one vector of the anomaly score holds, the current one included."""
+SMOOTHED_WINDOWS = 10
+"""Windows that the anomaly score's error is smoothed over, the current one included."""
+ONSET_WINDOWS = 30
+"""Windows before the current one among which the onset of a deviation is searched."""
+WARM_UP_WINDOWS = STACKED_WINDOWS - 1 + SMOOTHED_WINDOWS - 1
+"""Windows before the current one that an anomaly score reads."""
+SCORING_WINDOWS = WARM_UP_WINDOWS + ONSET_WINDOWS
+"""Windows before the current one that a row of the anomaly score reads, its onset included."""
 TRAINING_DAYS = 29
 """A baseline learns from days that begin no earlier than this before its training day."""
 
@@ -54,6 +64,11 @@ def persistence_lookback(fleet: Fleet) -> int:
     return (PERSISTENCE_WINDOWS - 1) * fleet.interval
 
 
+def scoring_lookback(fleet: Fleet) -> int:
+    """Return how far before a window its anomaly score and the onset of its deviation read: whole windows [us]."""
+    return SCORING_WINDOWS * fleet.interval
+
+
 @dataclass(frozen=True, slots=True)
 class Lookback:
     """One statistic with memory: what it is, and how far before a span it reads [us]."""
@@ -76,6 +91,11 @@ LOOKBACKS: Mapping[str, Lookback] = {
         "outlier in 3 of the last 5 windows",
         "site_kpi",
         lambda fleet, _s, _e: persistence_lookback(fleet),
+    ),
+    "anomaly_score": Lookback(
+        "stacked windows, the smoothing of their error, and the search for its onset",
+        "site_kpi",
+        lambda fleet, _s, _e: scoring_lookback(fleet),
     ),
 }
 """Every lookback in windows. Baselines learn from whole days: see `TRAINING_DAYS`."""

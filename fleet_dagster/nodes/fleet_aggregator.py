@@ -35,20 +35,65 @@ class Rollup:
 
 
 def fleet_aggregator(
-    fleet: Fleet, site_kpi: pd.DataFrame, assignment: pd.DataFrame, span: Span
+    fleet: Fleet,
+    site_kpi: pd.DataFrame,
+    assignment: pd.DataFrame,
+    anomaly_score: pd.DataFrame,
+    span: Span,
 ) -> Rollup:
-    """Roll the site rows of `span` up to regions and to the fleet: exactly, and in storms from the panel's KPIs."""
+    """Roll the site rows of `span` up to regions and to the fleet: exactly, and in storms from the panel's KPIs.
+
+    `anomaly_score` says which sites are anomalous; of it only the windows, sites, states and flags are looked at.
+    """
     grids = site_grids(fleet, site_kpi, span)
+    anomalies = _Anomalies.of(fleet, anomaly_score, span)
     fleets, regions = [], []
     for run in assigned_runs(fleet, assignment, span):
         for part, means in group_means(fleet, grids, run):
-            fleets.append(_fleet_rows(fleet, grids, part, means))
-            regions.append(_region_rows(fleet, grids, part, means))
+            fleets.append(_fleet_rows(fleet, grids, anomalies, part, means))
+            regions.append(_region_rows(fleet, grids, anomalies, part, means))
     return Rollup(frames.concat(FLEET_KPI, fleets), frames.concat(REGION_KPI, regions))
 
 
+@dataclass(frozen=True, slots=True)
+class _Anomalies:
+    """Which sites are scored in a window, and anomalous in any domain; shape (n_sites, n_windows)."""
+
+    is_scored: NDArray[np.bool_]
+    is_anomalous: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, fleet: Fleet, anomaly_score: pd.DataFrame, span: Span) -> "_Anomalies":
+        n_windows = (span.end - span.start) // fleet.interval
+        flags = []
+        for wanted in (
+            (anomaly_score["state"] != "not_scored").to_numpy(np.bool_),
+            anomaly_score["is_anomalous"].to_numpy(np.bool_),
+        ):
+            rows = anomaly_score.loc[wanted, ["window_start", "site_id"]]
+            scatter = frames.Scatter.of(
+                rows,
+                fleet.site_numbers,
+                start=span.start,
+                interval=fleet.interval,
+                n_windows=n_windows,
+            )
+            flags.append(
+                scatter.grid(pd.Series(np.ones(len(rows), dtype=np.bool_)), False, np.bool_)
+            )
+        return cls(*flags)
+
+    def counts(self, groups: NDArray[np.int64], n_groups: int, windows: slice) -> pd.Series:
+        """Count the anomalous sites of each group, windows first; null where no site of it is scored."""
+        n_scored, n_anomalous = (
+            counts_by_group(flags[:, windows], groups, n_groups).T.ravel()
+            for flags in (self.is_scored, self.is_anomalous)
+        )
+        return pd.Series(n_anomalous.astype(np.int32)).astype("Int32").mask(n_scored == 0)
+
+
 def _fleet_rows(
-    fleet: Fleet, grids: SiteGrids, run: AssignedRun, means: GroupMeans
+    fleet: Fleet, grids: SiteGrids, anomalies: _Anomalies, run: AssignedRun, means: GroupMeans
 ) -> pd.DataFrame:
     part = grids.window_slice(run.span, fleet.interval)
     everyone = np.where(run.is_active, 0, -1)
@@ -64,7 +109,7 @@ def _fleet_rows(
         "health_min": _extreme(np.fmin, scores),
         "health_max": _extreme(np.fmax, scores),
         "health_stderr": own.stderr.ravel(),
-        "anomaly_count": pd.array([pd.NA] * n, dtype="Int32"),
+        "anomaly_count": anomalies.counts(everyone, 1, part),
         "ingestion_mode": frames.names(modes_of(fleet, run.span).astype(np.int64), INGESTION_MODES),
         "coverage": _coverage(own.weight.ravel(), np.repeat(own.registered, n)),
         "sampled_fraction": np.repeat(own.sampled_fraction, n),
@@ -73,7 +118,7 @@ def _fleet_rows(
 
 
 def _region_rows(
-    fleet: Fleet, grids: SiteGrids, run: AssignedRun, means: GroupMeans
+    fleet: Fleet, grids: SiteGrids, anomalies: _Anomalies, run: AssignedRun, means: GroupMeans
 ) -> pd.DataFrame:
     part = grids.window_slice(run.span, fleet.interval)
     n_regions, n = len(run.regions), (run.span.end - run.span.start) // fleet.interval
@@ -90,7 +135,7 @@ def _region_rows(
         **_mean_columns(own, ""),
         "health_min": health_min.T.ravel(),
         "worst_site_id": frames.names(worst.T.ravel(), [s.site_id for s in fleet.sites]),
-        "anomaly_count": pd.array([pd.NA] * (n * n_regions), dtype="Int32"),
+        "anomaly_count": anomalies.counts(run.region, n_regions, part),
         "sampled_fraction": np.tile(own.sampled_fraction, n),
         "health_stderr": own.stderr.T.ravel(),
     }

@@ -6,12 +6,21 @@ from fleet_dagster import training
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.tables import BASELINE
+from fleet_dagster.model.tables import BASELINE, BASELINE_MODEL, Table
 from fleet_dagster.storage.store import Store
 
 
 def stored_baselines(store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
     """Return the stored baselines in force in a span and in the windows that its persistence flags read."""
+    return _stored(store, fleet, BASELINE, span)
+
+
+def stored_models(store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
+    """Return the stored models in force in a span, which anomaly scores are made with."""
+    return _stored(store, fleet, BASELINE_MODEL, span)
+
+
+def _stored(store: Store, fleet: Fleet, table: Table, span: Span) -> pd.DataFrame:
     days = training.training_days_of(fleet, span)
-    rows = [store.frame(BASELINE, fleet.name, Span(day, day + DAY)) for day in days]
-    return frames.concat(BASELINE, rows)
+    rows = [store.frame(table, fleet.name, Span(day, day + DAY)) for day in days]
+    return frames.concat(table, rows)

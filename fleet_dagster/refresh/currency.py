@@ -15,13 +15,29 @@ from fleet_dagster.model.lookbacks import (
     carry_lookback,
     ingest_lookback,
     persistence_lookback,
+    scoring_lookback,
 )
-from fleet_dagster.model.tables import BASELINE, SITE_ASSIGNMENT, SITE_KPI, SITE_RANKING, Table
+from fleet_dagster.model.tables import (
+    ANOMALY_SCORE,
+    BASELINE,
+    BASELINE_MODEL,
+    FLEET_KPI,
+    REGION_KPI,
+    REGIONAL_HEALTH,
+    SITE_ASSIGNMENT,
+    SITE_KPI,
+    SITE_RANKING,
+    Table,
+)
 from fleet_dagster.nodes.baseline import cutoff
 from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
-_REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE)
+_REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE, BASELINE_MODEL)
+_SCORED = (ANOMALY_SCORE, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
+"""Tables with anomaly scores in them, or counts of anomalies."""
+_COMPARED = (SITE_RANKING, *_SCORED)
+"""Tables whose rows depend on a baseline."""
 
 
 def compares(fleet: Fleet, span: Span) -> bool:
@@ -43,7 +59,8 @@ class Currency:
 
     def grain(self, table: Table) -> int:
         """Return the length of what a table is computed and compared by: its windows, or whole hours or days."""
-        return {SITE_ASSIGNMENT.name: HOUR, BASELINE.name: DAY}.get(table.name, self.fleet.interval)
+        days = {BASELINE.name: DAY, BASELINE_MODEL.name: DAY}
+        return {SITE_ASSIGNMENT.name: HOUR, **days}.get(table.name, self.fleet.interval)
 
     def stale(self, table: Table, span: Span) -> list[Span]:
         """Return the windows of a span that must be computed before they may be read."""
@@ -54,14 +71,18 @@ class Currency:
             self.pieces(table, whole, landing=0),
             reads=self._reads(table, whole),
         )
-        if table is SITE_RANKING or (table is SITE_KPI and compares(self.fleet, whole)):
+        if table in _COMPARED or (table is SITE_KPI and compares(self.fleet, whole)):
             found = [*found, *self._governed_by_stale_baselines(whole)]
         return union([part.to_whole(self.grain(table)) for part in found])
 
     def _governed_by_stale_baselines(self, span: Span) -> list[Span]:
         """Return the days of a span whose baseline, or that of the windows before, must itself be trained first."""
         days = {d: self._training_days(d.start) for d in span.days()}
-        stale = {t for t in set().union(*days.values()) if self.stale(BASELINE, Span(t, t + DAY))}
+        stale = {
+            t
+            for t in set().union(*days.values())
+            if any(self.stale(table, Span(t, t + DAY)) for table in (BASELINE, BASELINE_MODEL))
+        }
         return [day for day, trained in days.items() if trained & stale]
 
     def _training_days(self, instant: int) -> set[int]:
@@ -80,29 +101,35 @@ class Currency:
     def _reads(self, table: Table, span: Span) -> Reads:
         if table is SITE_ASSIGNMENT:
             return Reads(nothing=True)
-        if table is BASELINE:
+        if table in (BASELINE, BASELINE_MODEL):
             return Reads(
                 since=TRAINING_DAYS * DAY, until=2 * DAY, received_before=cutoff(span.start)
             )
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
-        if table not in (SITE_KPI, SITE_RANKING):
-            return Reads(since=carry)
-        if notes_changes(self.fleet, span):
+        if notes_changes(self.fleet, span) and table in (SITE_KPI, SITE_RANKING):
             carry = ingest_lookback(self.fleet, span.start - DAY, span.end)
-        persistence = persistence_lookback(self.fleet) if table is SITE_RANKING else 0
-        return Reads(since=carry + persistence)
+        return Reads(since=carry + self._memory(table))
+
+    def _memory(self, table: Table) -> int:
+        """Return how far before a window a table reads site rows [us]."""
+        if table is SITE_RANKING:
+            return persistence_lookback(self.fleet)
+        return scoring_lookback(self.fleet) if table in _SCORED else 0
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""
-        if table not in (SITE_KPI, SITE_RANKING):
+        if table not in (SITE_KPI, *_COMPARED):
             return digest
         day = floor_to(start, DAY)
         first = next(s for s, e, _ in self.fleet.pieces(day, day + DAY) if s <= start < e)
         if table is SITE_KPI:
             return content_digest([digest, self._before(first), self._baselines(first)])
-        reach = max(0, day - persistence_lookback(self.fleet))
+        reach = max(0, day - self._memory(table))
         earlier = [d for *_, d in self.fleet.pieces(reach, first)]
-        trained = [self._baseline_digest(instant) for instant in (reach, day)]
+        if table is SITE_RANKING:
+            trained = [self._baseline_digest(instant) for instant in (reach, day)]
+        else:
+            trained = [self._baseline_digest(day, BASELINE_MODEL)]
         return content_digest([digest, earlier, trained])
 
     def _before(self, first: int) -> int:
@@ -114,8 +141,8 @@ class Currency:
         day = Span(floor_to(first, DAY), floor_to(first, DAY) + DAY)
         return [self._baseline_digest(day.start)] if compares(self.fleet, day) else []
 
-    def _baseline_digest(self, instant: int) -> str:
+    def _baseline_digest(self, instant: int, table: Table = BASELINE) -> str:
         day = training_day_in_force(self.fleet.start, instant)
         if day is None:
             return ""
-        return self.history.newest_digest(BASELINE.name, self.fleet.name, Span(day, day + DAY))
+        return self.history.newest_digest(table.name, self.fleet.name, Span(day, day + DAY))

@@ -15,9 +15,11 @@ from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import persistence_lookback
+from fleet_dagster.model.lookbacks import persistence_lookback, scoring_lookback
 from fleet_dagster.model.tables import (
+    ANOMALY_SCORE,
     BASELINE,
+    BASELINE_MODEL,
     FLEET_KPI,
     INGEST_STATS,
     QUARANTINE,
@@ -29,12 +31,13 @@ from fleet_dagster.model.tables import (
     SITE_TELEMETRY,
     Table,
 )
+from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested
-from fleet_dagster.refresh.baselines import stored_baselines
+from fleet_dagster.refresh.baselines import stored_baselines, stored_models
 from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
@@ -47,6 +50,9 @@ CHUNK_ROWS = 1_000_000
 """Site-windows computed and committed together: bounds memory, and keeps small fleets' commits few."""
 ROUNDS = 3
 """Times that a node looks for windows to compute: telemetry may land, or a storm begin, while it is at work."""
+BASELINES = (BASELINE, BASELINE_MODEL)
+COUNTED = ("window_start", "site_id", "state", "is_anomalous")
+"""Columns of `anomaly_score` that anomalies are counted by."""
 Progress = Callable[[str, Span, Span], None]
 """Called after each chunk with the node, the chunk and the whole span."""
 
@@ -70,6 +76,13 @@ class Outcome:
     def restated(self) -> tuple[Span, ...]:
         """Windows whose stored rows were replaced."""
         return tuple(s for r in self.reports for s in r.restated)
+
+
+def _joined(table: Table, span: Span, done: Sequence[Outcome]) -> Outcome:
+    """Return several refreshes of one table as one."""
+    computed = tuple(s for o in done for s in o.computed)
+    reports = tuple(r for o in done for r in o.reports)
+    return Outcome(table, span, computed, reports, tuple(v for o in done for v in o.violations))
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,8 @@ class Refresh:
         return self._run("site_ingest", (SITE_KPI, QUARANTINE, INGEST_STATS), span, compute)
 
     def fleet_aggregator(self, span: Span) -> list[Outcome]:
-        """Refresh `fleet_kpi` and `region_kpi`."""
+        """Refresh `fleet_kpi` and `region_kpi`, after the baselines that anomalies are counted by."""
+        self.baselines(span)
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             rollup = self._rollup(block, chunk)
@@ -120,7 +134,8 @@ class Refresh:
         return self._run("fleet_aggregator", (FLEET_KPI, REGION_KPI), span, compute)
 
     def regional_scorer(self, span: Span) -> list[Outcome]:
-        """Refresh `regional_health`."""
+        """Refresh `regional_health`, after the baselines that anomalies are counted by."""
+        self.baselines(span)
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             return (
@@ -132,6 +147,15 @@ class Refresh:
             )
 
         return self._run("regional_scorer", (REGIONAL_HEALTH,), span, compute)
+
+    def anomaly_scorer(self, span: Span) -> list[Outcome]:
+        """Refresh `anomaly_score`, after the baselines that it compares with."""
+        self.baselines(span)
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            return (self._scores(block, chunk),)
+
+        return self._run("anomaly_scorer", (ANOMALY_SCORE,), span, compute)
 
     def performance_comparator(self, span: Span) -> list[Outcome]:
         """Refresh `site_ranking`, after the baselines that govern the span."""
@@ -154,9 +178,7 @@ class Refresh:
         self.store.registry.ensure(self.config)
         days = training.training_days_of(self.store.registry.fleet(self.config), span)
         done = [outcome for day in days for outcome in self.baseline(day)]
-        computed = tuple(s for o in done for s in o.computed)
-        wrong = tuple(v for o in done for v in o.violations)
-        return [Outcome(BASELINE, span, computed, tuple(r for o in done for r in o.reports), wrong)]
+        return [_joined(t, span, [o for o in done if o.table is t]) for t in BASELINES]
 
     def baseline(self, training_day: int) -> list[Outcome]:
         """Refresh the baseline of one training day.
@@ -170,18 +192,19 @@ class Refresh:
             trained = training.train(
                 block.fleet, block.read, training_day, self.samples, landing=block.landing
             )
-            return (trained,)
+            return trained.baseline, trained.baseline_model
 
         is_gone = removed_days(self.store, self.name, reads)
         if is_gone and self.store.history.coverage.covered(BASELINE.name, self.name, span):
-            return [Outcome(BASELINE, span, (), ())]
-        return self._run("baseline", (BASELINE,), span, compute)
+            return [Outcome(t, span, (), ()) for t in BASELINES]
+        return self._run("baseline", BASELINES, span, compute)
 
     def everything(self, span: Span) -> list[Outcome]:
         """Refresh every table, in pipeline order."""
         nodes = (
             self.site_assignment,
             self.site_ingest,
+            self.anomaly_scorer,
             self.fleet_aggregator,
             self.regional_scorer,
             self.performance_comparator,
@@ -204,7 +227,7 @@ class Refresh:
             if not wanted or any(wrong.values()):
                 break
             computed += wanted
-            chunks = wanted if BASELINE in tables else self._chunks(fleet, wanted)
+            chunks = wanted if tables is BASELINES else self._chunks(fleet, wanted)
             for chunk in chunks:
                 for table, report, found in self._refresh_chunk(tables, chunk, compute):
                     reports[table.name] += [report] if report else []
@@ -250,7 +273,7 @@ class Refresh:
             block = _Block.now(self.store, self.config)
             if not self.recompute and not any(block.currency.stale(t, chunk) for t in tables):
                 return done
-            if BASELINE not in tables:
+            if tables is not BASELINES:
                 self._refuse(expired_days(self.store, self.name, chunk))
             # Named before anything is read: inputs that change meanwhile make the rows stale, never falsely current.
             covered = [block.currency.pieces(t, chunk, landing=block.landing) for t in tables]
@@ -272,13 +295,24 @@ class Refresh:
         return done
 
     def _rows(
-        self, block: "_Block", table: Table, span: Span, compute: Callable[[Span], pd.DataFrame]
+        self,
+        block: "_Block",
+        table: Table,
+        span: Span,
+        compute: Callable[[Span], pd.DataFrame],
+        *,
+        columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Read a span's stored rows where they are proven current, and compute the others."""
+        """Read a span's stored rows where they are proven current, and compute the others; of all columns, or those named."""
         stale = block.currency.stale(table, span)
-        parts = [(gap, self.store.frame(table, self.name, gap)) for gap in gaps(span, stale)]
-        parts += [(gap, compute(gap)) for gap in stale]
-        return frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
+        parts = [
+            (gap, self.store.frame(table, self.name, gap, columns=columns))
+            for gap in gaps(span, stale)
+        ]
+        wanted = slice(None) if columns is None else list(columns)
+        parts += [(gap, compute(gap).loc[:, wanted]) for gap in stale]
+        rows = frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
+        return rows.loc[:, wanted]
 
     def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
         return self._rows(block, SITE_KPI, span, lambda part: self._ingest(block, part).site_kpi)
@@ -296,9 +330,22 @@ class Refresh:
             threads=self.threads,
         )
 
+    def _scores(self, block: "_Block", span: Span) -> pd.DataFrame:
+        reach = span.widen(before=scoring_lookback(block.fleet))
+        return anomaly_scorer(
+            block.fleet,
+            self._site_kpi(block, reach),
+            region_mapper(block.fleet, span),
+            stored_models(self.store, block.fleet, span),
+            span,
+        )
+
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
+        scores = self._rows(
+            block, ANOMALY_SCORE, span, lambda part: self._scores(block, part), columns=COUNTED
+        )
         return fleet_aggregator(
-            block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), span
+            block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), scores, span
         )
 
     def _chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from fleet_dagster.core.windows import DAY, Span, gaps, union
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import BASELINE, FLEET_KPI, SITE_TELEMETRY, Table, derived_tables
+from fleet_dagster.model.tables import (
+    BASELINE,
+    BASELINE_MODEL,
+    FLEET_KPI,
+    SITE_TELEMETRY,
+    Table,
+    derived_tables,
+)
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
@@ -26,7 +33,7 @@ def standing_and_stale(store: Store, config: FleetConfig, span: Span) -> list[Sp
     A baseline that is no longer current shows in the rankings that it governs.
     """
     currency = Currency(store.registry.fleet(config), store.history)
-    tables = [t for t in derived_tables() if t is not BASELINE]
+    tables = [t for t in derived_tables() if t not in (BASELINE, BASELINE_MODEL)]
     return union([s.clip(span) for t in tables for s in _standing_and_stale(currency, t, span)])
 
 

@@ -22,6 +22,10 @@ def digest_of(rows: pa.Table) -> str:
 def _update(sha: "hashlib._Hash", column: pa.ChunkedArray) -> None:
     if column.null_count:
         sha.update(np.packbits(column.is_null().to_numpy()).tobytes())
+    if pa.types.is_list(column.type):
+        sha.update(pc.list_value_length(column).fill_null(0).to_numpy().tobytes())
+        _update(sha, pc.list_flatten(column))
+        return
     if pa.types.is_string(column.type):
         filled = column.fill_null("")
         sha.update(pc.binary_length(filled).to_numpy().tobytes())

@@ -1,6 +1,6 @@
 """`Store`: the lake, the control database and the door of one installation, opened together."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Self
 import pandas as pd
 
 from fleet_dagster.core.windows import Span
-from fleet_dagster.frames.columns import telemetry_frame
+from fleet_dagster.frames.columns import nodes_frame, telemetry_frame
 from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
 from fleet_dagster.storage.control.engine import Control
@@ -104,11 +104,13 @@ class Store:
 
         return read
 
-    def frame(self, table: Table, fleet: str, span: Span) -> pd.DataFrame:
-        """Return a table's stored rows of a span as a frame, ordered by window."""
-        rows = self.lake.read(table, fleet, span).sort_by("window_start")
-        frame: pd.DataFrame = rows.drop_columns(["fleet", "day"]).to_pandas(split_blocks=True)
-        return frame
+    def frame(
+        self, table: Table, fleet: str, span: Span, *, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return a table's stored rows of a span as a frame, ordered by window; all columns, or those that are named."""
+        wanted = columns or [c for c in table.column_names if c not in ("fleet", "day")]
+        rows = self.lake.read(table, fleet, span, columns=wanted).sort_by("window_start")
+        return nodes_frame(rows)
 
 
 def _create_tables(lake: Lake, history: History) -> None:

@@ -39,7 +39,7 @@ def history(n_sites: int = 4, *, days: int = 2, seed: int = 1) -> pd.DataFrame:
 
 
 def trained(fleet: Fleet, landed: pd.DataFrame, day: int = TRAINING_DAY) -> pd.DataFrame:
-    return train(fleet, frame_reader(landed), day, Samples())
+    return train(fleet, frame_reader(landed), day, Samples()).baseline
 
 
 def of_site(baseline: pd.DataFrame, site: str) -> "pd.Series[Any]":  # Any: a row of several dtypes
@@ -132,7 +132,7 @@ def test_several_days_share_hours_without_changing_a_row() -> None:
     fleet = Fleet.of(CONFIG, {"S-05": MIDNIGHT + DAY})
     span = Span(MIDNIGHT, MIDNIGHT + 6 * DAY)
     days = training_days_of(fleet, span)
-    together = baselines_for(fleet, frame_reader(landed), span)
+    together = baselines_for(fleet, frame_reader(landed), span).baseline
     apart = pd.concat([trained(fleet, landed, day) for day in days], ignore_index=True)
     assert len(days) == 5
     fleets.assert_same_rows(together, apart)

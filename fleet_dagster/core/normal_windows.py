@@ -1,0 +1,254 @@
+"""Learning what normal windows look like: their spectrum, and the errors of normal windows by a model that never saw them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_dagster.core.blas import on_one_thread
+from fleet_dagster.core.reconstruction import Spectrum, errors_of
+from fleet_dagster.core.stacking import is_judged, smoothed, stacked, standardised
+from fleet_dagster.model.lookbacks import STACKED_WINDOWS, WARM_UP_WINDOWS
+
+N_FOLDS = 8
+"""Parts that the sampled hours are cut into, in order of time: each is judged by what the others taught."""
+LEAST_SCALE = 1e-3
+"""Least scale of a KPI, as a share of its range: one that never moved may yet move."""
+WILD_RANGES = 3.0
+"""Readings further from the median than this many ranges of the KPI are faults of a sensor, and not learnt from."""
+BAD_HOUR = 2.0
+"""An hour whose errors are this much larger than those of the median hour is not learnt from."""
+BAD_SHARE = 0.25
+"""At most this share of the hours is left out, the worst first."""
+HOUR_QUANTILE = 0.9
+"""What an hour's errors are compared by: a fault that fills a tenth of it shows."""
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class NormalWindows:
+    """What was learnt of some sites.
+
+    `error` holds the out-of-sample errors of the windows that were learnt from, shape (n_sites, n_hours, n_windows), NaN
+    elsewhere; `is_learnt` tells which hours those are, shape (n_sites, n_hours).
+    """
+
+    centre: Floats
+    scale: Floats
+    spectrum: Spectrum
+    error: Doubles
+    is_learnt: Bools
+    n_windows: NDArray[np.int64]
+
+
+def learn(readings: Floats, follows: NDArray[np.int64]) -> NormalWindows:
+    """Learn the normal windows of some sites from sampled hours.
+
+    Parameters
+    ----------
+    readings : ndarray, shape (n_sites, n_hours, 13 + n_windows, n_kpis)
+        Normalised KPIs of each sampled hour, in order of time, and of the windows before it; NaN where absent. [1]
+    follows : ndarray of int, shape (n_hours,)
+        Position of the sampled hour that ends where this one begins; -1 for none.
+
+    Returns
+    -------
+    NormalWindows
+        Centre and scale of each KPI (mean and standard deviation), the spectrum, and out-of-sample errors.
+
+    Notes
+    -----
+    Hours whose errors are far above the median hour's are left out, once, and everything is learnt again. A fold is judged
+    without the windows just after it, which look back into it.
+    """
+    rough_centre, rough_scale = _rough(readings)
+    z = standardised(readings, rough_centre, rough_scale)
+    judged = is_judged(np.any(~np.isnan(z), axis=-1))
+    vectors = stacked(smoothed(z))
+    hours = _Hours.of(z[:, :, WARM_UP_WINDOWS:], vectors, judged)
+    fold = np.arange(readings.shape[1]) * min(N_FOLDS, readings.shape[1]) // readings.shape[1]
+    used = np.any(judged, axis=-1)
+    folds = [_Fold(fold == f, follows) for f in range(int(fold[-1]) + 1)]
+    error = _out_of_sample(hours, vectors, judged, used, folds)
+    used &= ~_bad_hours(error)
+    error = _out_of_sample(hours, vectors, judged, used, folds)
+    mean, spread, spectrum = hours.total(used).model()
+    return NormalWindows(
+        centre=(rough_centre + rough_scale * mean).astype(np.float32),
+        scale=(rough_scale * spread).astype(np.float32),
+        spectrum=spectrum,
+        error=np.where(used[:, :, None], error, np.nan),
+        is_learnt=used,
+        n_windows=np.where(used[:, :, None], judged, False).sum(axis=(1, 2)),
+    )
+
+
+def _rough(readings: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of each KPI, shape (n_sites, n_kpis), wild readings set aside; scale 0 where there are none."""
+    flat = readings[:, :, WARM_UP_WINDOWS:].reshape(readings.shape[0], -1, readings.shape[-1])
+    ordered = np.sort(flat, axis=1)
+    n = np.sum(~np.isnan(flat), axis=1)
+
+    def at(share: float) -> Floats:
+        place = np.clip(np.floor(share * (n - 1)).astype(np.int64), 0, None)
+        return np.take_along_axis(ordered, place[:, None], axis=1)
+
+    reach = WILD_RANGES * np.maximum(1.0, at(0.995) - at(0.005))
+    tame = np.where(np.abs(flat - at(0.5)) <= reach, flat, np.nan).astype(np.float64)
+    n_tame = np.maximum(np.sum(~np.isnan(tame), axis=1), 1)
+    mean = np.nansum(tame, axis=1) / n_tame
+    sd = np.sqrt(np.nansum((tame - mean[:, None]) ** 2, axis=1) / n_tame)
+    scale = np.where(n > 0, np.maximum(sd, LEAST_SCALE), 0.0)
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums over judged windows: of vectors and their products, and of single readings and their squares."""
+
+    n: Doubles
+    vector: Doubles
+    product: Doubles
+    n_readings: Doubles
+    reading: Doubles
+    square: Doubles
+
+    def minus(self, other: "_Sums") -> "_Sums":
+        return _Sums(*(getattr(self, f) - getattr(other, f) for f in _Sums.__slots__))
+
+    def model(self) -> tuple[Doubles, Doubles, Spectrum]:
+        """Return mean and standard deviation of each KPI, and the spectrum of vectors standardised by them."""
+        n_readings = np.maximum(self.n_readings, 1)
+        centre = self.reading / n_readings
+        spread = np.sqrt(np.maximum(self.square / n_readings - centre**2, 0.0))
+        # In rough scales: a KPI that hardly varied at all keeps the floor that its rough scale has.
+        spread = np.where(spread > np.sqrt(np.finfo(np.float32).eps), spread, 1.0)
+        n = np.maximum(self.n, 1)[:, None]
+        mean = self.vector / n
+        covariance = self.product / n[:, :, None] - mean[:, :, None] * mean[:, None, :]
+        unit, shift = np.tile(spread, STACKED_WINDOWS), np.tile(centre, STACKED_WINDOWS)
+        covariance /= unit[:, :, None] * unit[:, None, :]
+        with on_one_thread():
+            values, vectors = np.linalg.eigh(covariance)
+        rows = vectors.transpose(0, 2, 1)[:, ::-1]
+        return (
+            centre,
+            spread,
+            Spectrum(
+                mean=((mean - shift) / unit).astype(np.float32),
+                eigenvalues=np.maximum(values[:, ::-1], 0.0).astype(np.float32),
+                eigenvectors=np.ascontiguousarray(rows, dtype=np.float32),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Hours that are judged by what the others taught, shape (n_hours,), and which hour follows which."""
+
+    hours: Bools
+    follows: NDArray[np.int64]
+
+    @property
+    def after(self) -> Bools:
+        """The hours just after, whose first windows look back into the fold."""
+        return np.asarray((self.follows >= 0) & self.hours[self.follows] & ~self.hours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """Sums of each hour, and of those of its first windows that look back into the hour before; arrays (n_sites, n_hours, ...)."""
+
+    whole: _Sums
+    first: _Sums
+
+    @classmethod
+    def of(cls, z: Floats, vectors: Floats, judged: Bools) -> "_Hours":
+        early = judged.copy()
+        early[..., WARM_UP_WINDOWS:] = False
+        return cls(_sums(z, vectors, judged), _sums(z, vectors, early))
+
+    def total(self, used: Bools) -> _Sums:
+        return _weighted(self.whole, used)
+
+    def without(self, used: Bools, fold: "_Fold") -> _Sums:
+        """Return the sums of the hours that are used, but for a fold and what looks back into it; of all where nothing is left."""
+        looking_back = _weighted(self.first, used & fold.after)
+        rest = _weighted(self.whole, used & ~fold.hours).minus(looking_back)
+        everything = self.total(used)
+        is_left = rest.n > 0
+        return _Sums(
+            *(
+                np.where(is_left.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+                for a, b in ((getattr(s, f) for s in (rest, everything)) for f in _Sums.__slots__)
+            )
+        )
+
+
+def _sums(z: Floats, vectors: Floats, judged: Bools) -> _Sums:
+    rows = np.where(judged[..., None], vectors, np.float32(0))
+    own = np.where(judged[..., None] & ~np.isnan(z), z, np.float32(0)).astype(np.float64)
+    with on_one_thread():
+        product = np.matmul(rows.swapaxes(-1, -2), rows)
+    return _Sums(
+        n=judged.sum(axis=-1).astype(np.float64),
+        vector=rows.sum(axis=-2, dtype=np.float64),
+        product=product.astype(np.float64),
+        n_readings=(judged[..., None] & ~np.isnan(z)).sum(axis=-2).astype(np.float64),
+        reading=own.sum(axis=-2),
+        square=(own**2).sum(axis=-2),
+    )
+
+
+def _weighted(sums: _Sums, used: Bools) -> _Sums:
+    """Return the sums over the hours that are used, site by site."""
+    return _Sums(
+        *(
+            np.sum(part * used.reshape(*used.shape, *[1] * (part.ndim - 2)), axis=1)
+            for part in (getattr(sums, f) for f in _Sums.__slots__)
+        )
+    )
+
+
+def _out_of_sample(
+    hours: _Hours,
+    vectors: Floats,
+    judged: Bools,
+    used: Bools,
+    folds: "list[_Fold]",
+) -> Doubles:
+    """Return the error of each judged window by a model of the other folds, shape (n_sites, n_hours, n_windows)."""
+    out = np.full(judged.shape, np.nan)
+    for fold in folds:
+        own = fold.hours
+        centre, spread, spectrum = hours.without(used, fold).model()
+        unit, shift = (np.tile(a, STACKED_WINDOWS).astype(np.float32) for a in (spread, centre))
+        flat = vectors[:, own].reshape(vectors.shape[0], -1, vectors.shape[-1])
+        scaled = (flat - shift[:, None]) / unit[:, None]
+        found = errors_of(scaled, spectrum.mean, spectrum.whitening(), spectrum.n_in_model)
+        out[:, own] = found.error.reshape(out[:, own].shape)
+    return np.where(judged, out, np.nan)
+
+
+def _bad_hours(error: Doubles) -> Bools:
+    """Tell which hours have errors far above those of the median hour, shape (n_sites, n_hours)."""
+    typical = _quantile(error, HOUR_QUANTILE)
+    n_hours = np.sum(~np.isnan(typical), axis=1)
+    middle = _quantile(typical, 0.5)
+    ratio = np.divide(
+        typical, middle[:, None], out=np.zeros_like(typical), where=middle[:, None] > 0
+    )
+    ratio = np.nan_to_num(ratio, nan=0.0)
+    rank = np.argsort(np.argsort(-ratio, axis=1, kind="stable"), axis=1, kind="stable")
+    may_go = rank < np.floor(BAD_SHARE * n_hours)[:, None]
+    return np.asarray((ratio > BAD_HOUR) & may_go)
+
+
+def _quantile(values: Doubles, share: float) -> Doubles:
+    """Return a quantile along the last axis over what is not NaN: the value at that rank or just below; NaN without any."""
+    ordered = np.sort(values, axis=-1)
+    n = np.sum(~np.isnan(values), axis=-1)
+    place = np.clip(np.floor(share * (n - 1)).astype(np.int64), 0, None)
+    return np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0]
