@@ -1,5 +1,8 @@
 """Learning what normal windows look like: their spectrum, and the errors of normal windows by a model that never saw them."""
 
+import functools
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,22 +69,19 @@ def learn(readings: Floats, follows: NDArray[np.int64]) -> NormalWindows:
     rough_centre, rough_scale = _rough(readings)
     z = standardised(readings, rough_centre, rough_scale)
     judged = is_judged(np.any(~np.isnan(z), axis=-1))
-    vectors = stacked(smoothed(z))
-    hours = _Hours.of(z[:, :, WARM_UP_WINDOWS:], vectors, judged)
-    fold = np.arange(readings.shape[1]) * min(N_FOLDS, readings.shape[1]) // readings.shape[1]
+    sample = _Sample(z[:, :, WARM_UP_WINDOWS:], stacked(smoothed(z)), judged, follows)
     used = np.any(judged, axis=-1)
-    folds = [_Fold(fold == f, follows) for f in range(int(fold[-1]) + 1)]
-    error = _out_of_sample(hours, vectors, judged, used, folds)
+    error, _ = sample.out_of_sample(used)
     used &= ~_bad_hours(error)
-    error = _out_of_sample(hours, vectors, judged, used, folds)
-    mean, spread, spectrum = hours.total(used).model()
+    error, total = sample.out_of_sample(used)
+    mean, spread, spectrum = total.model()
     return NormalWindows(
         centre=(rough_centre + rough_scale * mean).astype(np.float32),
         scale=(rough_scale * spread).astype(np.float32),
         spectrum=spectrum,
         error=np.where(used[:, :, None], error, np.nan),
         is_learnt=used,
-        n_windows=np.where(used[:, :, None], judged, False).sum(axis=(1, 2)),
+        n_windows=np.sum(judged & used[:, :, None], axis=(1, 2)),
     )
 
 
@@ -115,8 +115,34 @@ class _Sums:
     reading: Doubles
     square: Doubles
 
-    def minus(self, other: "_Sums") -> "_Sums":
-        return _Sums(*(getattr(self, f) - getattr(other, f) for f in _Sums.__slots__))
+    @classmethod
+    def of(cls, z: Floats, vectors: Floats, judged: Bools) -> "_Sums":
+        """Sum over the windows that are judged; of arrays (n_sites, n_windows, ...)."""
+        rows = np.where(judged[..., None], vectors, np.float32(0))
+        is_present = judged[..., None] & ~np.isnan(z)
+        own = np.where(is_present, z, np.float32(0)).astype(np.float64)
+        with on_one_thread():
+            product = np.matmul(rows.swapaxes(-1, -2), rows)
+        return cls(
+            n=judged.sum(axis=-1).astype(np.float64),
+            vector=rows.sum(axis=-2, dtype=np.float64),
+            product=product.astype(np.float64),
+            n_readings=is_present.sum(axis=-2).astype(np.float64),
+            reading=own.sum(axis=-2),
+            square=(own**2).sum(axis=-2),
+        )
+
+    def plus(self, other: "_Sums", sign: int = 1) -> "_Sums":
+        return _Sums(*(getattr(self, f) + sign * getattr(other, f) for f in _Sums.__slots__))
+
+    def where_any(self, other: "_Sums") -> "_Sums":
+        """Return these sums, but the other's for sites of which these have no window."""
+        return _Sums(
+            *(
+                np.where(self.n.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b)
+                for a, b in ((getattr(self, f), getattr(other, f)) for f in _Sums.__slots__)
+            )
+        )
 
     def model(self) -> tuple[Doubles, Doubles, Spectrum]:
         """Return mean and standard deviation of each KPI, and the spectrum of vectors standardised by them."""
@@ -145,91 +171,49 @@ class _Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold:
-    """Hours that are judged by what the others taught, shape (n_hours,), and which hour follows which."""
+class _Sample:
+    """Sampled hours: readings (n_sites, n_hours, n_windows, n_kpis), vectors, which are judged, and which hour follows which."""
 
-    hours: Bools
+    z: Floats
+    vectors: Floats
+    judged: Bools
     follows: NDArray[np.int64]
 
-    @property
-    def after(self) -> Bools:
-        """The hours just after, whose first windows look back into the fold."""
-        return np.asarray((self.follows >= 0) & self.hours[self.follows] & ~self.hours)
+    def out_of_sample(self, used: Bools) -> tuple[Doubles, _Sums]:
+        """Return the error of each judged window by a model of the other folds' used hours, and the sums of all of them."""
+        folds = list(self._folds())
+        sums = [self._sums(fold, self.judged[:, fold] & used[:, fold, None]) for fold in folds]
+        total = functools.reduce(_Sums.plus, sums)
+        out = np.full(self.judged.shape, np.nan)
+        for fold, own in zip(folds, sums, strict=True):
+            rest = total.plus(own, -1)
+            after = np.flatnonzero((self.follows == fold.stop - 1) & (self.follows >= 0))
+            if after.size:
+                hour = slice(int(after[0]), int(after[0]) + 1)
+                early = self.judged[:, hour] & used[:, hour, None]
+                early[..., WARM_UP_WINDOWS:] = False
+                rest = rest.plus(self._sums(hour, early), -1)
+            out[:, fold] = self._errors(fold, rest.where_any(total))
+        return np.where(self.judged, out, np.nan), total
 
+    def _folds(self) -> Iterator[slice]:
+        n_hours = self.judged.shape[1]
+        edges = np.linspace(0, n_hours, min(N_FOLDS, n_hours) + 1).astype(np.int64)
+        return (slice(int(a), int(b)) for a, b in itertools.pairwise(edges))
 
-@dataclass(frozen=True, slots=True)
-class _Hours:
-    """Sums of each hour, and of those of its first windows that look back into the hour before; arrays (n_sites, n_hours, ...)."""
-
-    whole: _Sums
-    first: _Sums
-
-    @classmethod
-    def of(cls, z: Floats, vectors: Floats, judged: Bools) -> "_Hours":
-        early = judged.copy()
-        early[..., WARM_UP_WINDOWS:] = False
-        return cls(_sums(z, vectors, judged), _sums(z, vectors, early))
-
-    def total(self, used: Bools) -> _Sums:
-        return _weighted(self.whole, used)
-
-    def without(self, used: Bools, fold: "_Fold") -> _Sums:
-        """Return the sums of the hours that are used, but for a fold and what looks back into it; of all where nothing is left."""
-        looking_back = _weighted(self.first, used & fold.after)
-        rest = _weighted(self.whole, used & ~fold.hours).minus(looking_back)
-        everything = self.total(used)
-        is_left = rest.n > 0
-        return _Sums(
-            *(
-                np.where(is_left.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-                for a, b in ((getattr(s, f) for s in (rest, everything)) for f in _Sums.__slots__)
-            )
+    def _sums(self, hours: slice, judged: Bools) -> _Sums:
+        z, vectors = (
+            a[:, hours].reshape(a.shape[0], -1, a.shape[-1]) for a in (self.z, self.vectors)
         )
+        return _Sums.of(z, vectors, judged.reshape(judged.shape[0], -1))
 
-
-def _sums(z: Floats, vectors: Floats, judged: Bools) -> _Sums:
-    rows = np.where(judged[..., None], vectors, np.float32(0))
-    own = np.where(judged[..., None] & ~np.isnan(z), z, np.float32(0)).astype(np.float64)
-    with on_one_thread():
-        product = np.matmul(rows.swapaxes(-1, -2), rows)
-    return _Sums(
-        n=judged.sum(axis=-1).astype(np.float64),
-        vector=rows.sum(axis=-2, dtype=np.float64),
-        product=product.astype(np.float64),
-        n_readings=(judged[..., None] & ~np.isnan(z)).sum(axis=-2).astype(np.float64),
-        reading=own.sum(axis=-2),
-        square=(own**2).sum(axis=-2),
-    )
-
-
-def _weighted(sums: _Sums, used: Bools) -> _Sums:
-    """Return the sums over the hours that are used, site by site."""
-    return _Sums(
-        *(
-            np.sum(part * used.reshape(*used.shape, *[1] * (part.ndim - 2)), axis=1)
-            for part in (getattr(sums, f) for f in _Sums.__slots__)
-        )
-    )
-
-
-def _out_of_sample(
-    hours: _Hours,
-    vectors: Floats,
-    judged: Bools,
-    used: Bools,
-    folds: "list[_Fold]",
-) -> Doubles:
-    """Return the error of each judged window by a model of the other folds, shape (n_sites, n_hours, n_windows)."""
-    out = np.full(judged.shape, np.nan)
-    for fold in folds:
-        own = fold.hours
-        centre, spread, spectrum = hours.without(used, fold).model()
+    def _errors(self, hours: slice, sums: _Sums) -> Doubles:
+        centre, spread, spectrum = sums.model()
         unit, shift = (np.tile(a, STACKED_WINDOWS).astype(np.float32) for a in (spread, centre))
-        flat = vectors[:, own].reshape(vectors.shape[0], -1, vectors.shape[-1])
-        scaled = (flat - shift[:, None]) / unit[:, None]
-        found = errors_of(scaled, spectrum.mean, spectrum.whitening(), spectrum.n_in_model)
-        out[:, own] = found.error.reshape(out[:, own].shape)
-    return np.where(judged, out, np.nan)
+        own = self.vectors[:, hours]
+        flat = (own.reshape(own.shape[0], -1, own.shape[-1]) - shift[:, None]) / unit[:, None]
+        found = errors_of(flat, spectrum.mean, spectrum.whitening(), spectrum.n_in_model)
+        return found.error.reshape(own.shape[:-1])
 
 
 def _bad_hours(error: Doubles) -> Bools:

@@ -161,8 +161,9 @@ def _without_forgotten(fleet: Fleet, hour: HourSample) -> HourSample:
         hour.n_windows.copy(),
         hour.messages,
     )
-    for grid in (*cut.kpis, cut.health):
-        grid[forgotten] = np.nan
+    for kpi in cut.kpis:
+        kpi[forgotten] = np.nan
+    cut.health[forgotten] = np.nan
     cut.n_windows[forgotten] = 0
     return cut
 
