@@ -63,7 +63,7 @@ def tail_level(ratios: Doubles, exceeded_by: float) -> float:
     mean = excess.mean()
     moment = np.mean((n - 1 - np.arange(n)) / (n - 1) * excess)
     spread = mean - 2.0 * moment
-    shape = float(np.clip(mean / spread - 2.0, -STEEPEST, STEEPEST)) if spread > 0 else -STEEPEST
+    shape = float(np.clip(mean / spread - 2.0, -STEEPEST, STEEPEST)) if spread > 0 else STEEPEST
     scale = mean * (1.0 + shape)
     rarity = exceeded_by / share
     if abs(shape) < 1e-6:  # noqa: PLR2004 - the exponential limit
