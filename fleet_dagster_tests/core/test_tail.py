@@ -40,8 +40,7 @@ def test_degenerate_errors_have_defined_levels() -> None:
     assert np.isnan(tail_start(np.array([np.nan])))
     assert tail_level(np.ones(100), 0.001) == 1.0
     equal = np.concatenate([np.full(900, 0.5), np.full(100, 2.0)])
-    assert tail_level(equal, 1e-4) == pytest.approx(2.0, rel=0.5)
-    assert np.isfinite(tail_level(equal, 1e-4))
+    assert 2.0 <= tail_level(equal, 1e-4) <= 4.0
 
 
 def test_absent_errors_and_their_order_do_not_matter() -> None:
