@@ -20,7 +20,7 @@ LEAST_SCALE = 1e-3
 WILD_RANGES = 3.0
 """Readings further from the median than this many ranges of the KPI are faults of a sensor, and not learnt from."""
 BAD_HOUR = 2.0
-"""An hour whose errors are this much larger than those of the median hour is not learnt from."""
+"""An hour whose errors are this much larger than those of the median hour is no measure of what is normal."""
 BAD_SHARE = 0.25
 """At most this share of the hours is left out, the worst first."""
 HOUR_QUANTILE = 0.9
@@ -34,8 +34,8 @@ Bools = NDArray[np.bool_]
 class NormalWindows:
     """What was learnt of some sites.
 
-    `error` holds the out-of-sample errors of the windows that were learnt from, shape (n_sites, n_hours, n_windows), NaN
-    elsewhere; `is_learnt` tells which hours those are, shape (n_sites, n_hours).
+    `error` holds out-of-sample errors, shape (n_sites, n_hours, n_windows), NaN where nothing was judged and in hours too bad to
+    judge by; `is_learnt` tells which hours had anything to learn from, shape (n_sites, n_hours).
     """
 
     centre: Floats
@@ -63,25 +63,24 @@ def learn(readings: Floats, follows: NDArray[np.int64]) -> NormalWindows:
 
     Notes
     -----
-    Hours whose errors are far above the median hour's are left out, once, and everything is learnt again. A fold is judged
-    without the windows just after it, which look back into it.
+    A fold is judged without the windows just after it, which look back into it. Hours whose errors are far above the median
+    hour's are learnt from like any other (they may be rare rather than bad), but nobody is judged by them.
     """
     rough_centre, rough_scale = _rough(readings)
     z = standardised(readings, rough_centre, rough_scale)
     judged = is_judged(np.any(~np.isnan(z), axis=-1))
     sample = _Sample(z[:, :, WARM_UP_WINDOWS:], stacked(smoothed(z)), judged, follows)
     used = np.any(judged, axis=-1)
-    error, _ = sample.out_of_sample(used)
-    used &= ~_bad_hours(error)
-    error, total = sample.out_of_sample(used)
+    error, total = sample.out_of_sample()
+    is_judge = used & ~_bad_hours(error)
     mean, spread, spectrum = total.model()
     return NormalWindows(
         centre=(rough_centre + rough_scale * mean).astype(np.float32),
         scale=(rough_scale * spread).astype(np.float32),
         spectrum=spectrum,
-        error=np.where(used[:, :, None], error, np.nan),
+        error=np.where(is_judge[:, :, None], error, np.nan),
         is_learnt=used,
-        n_windows=np.sum(judged & used[:, :, None], axis=(1, 2)),
+        n_windows=judged.sum(axis=(1, 2)),
     )
 
 
@@ -111,6 +110,7 @@ class _Sums:
     n: Doubles
     vector: Doubles
     product: Doubles
+    lagged: Doubles
     n_readings: Doubles
     reading: Doubles
     square: Doubles
@@ -123,10 +123,12 @@ class _Sums:
         own = np.where(is_present, z, np.float32(0)).astype(np.float64)
         with on_one_thread():
             product = np.matmul(rows.swapaxes(-1, -2), rows)
+            lagged = np.matmul(rows[:, 1:].swapaxes(-1, -2), rows[:, :-1])
         return cls(
             n=judged.sum(axis=-1).astype(np.float64),
             vector=rows.sum(axis=-2, dtype=np.float64),
             product=product.astype(np.float64),
+            lagged=lagged.astype(np.float64),
             n_readings=is_present.sum(axis=-2).astype(np.float64),
             reading=own.sum(axis=-2),
             square=(own**2).sum(axis=-2),
@@ -153,21 +155,36 @@ class _Sums:
         spread = np.where(spread > np.sqrt(np.finfo(np.float32).eps), spread, 1.0)
         n = np.maximum(self.n, 1)[:, None]
         mean = self.vector / n
-        covariance = self.product / n[:, :, None] - mean[:, :, None] * mean[:, None, :]
         unit, shift = np.tile(spread, STACKED_WINDOWS), np.tile(centre, STACKED_WINDOWS)
-        covariance /= unit[:, :, None] * unit[:, None, :]
+        scale, square = unit[:, :, None] * unit[:, None, :], mean[:, :, None] * mean[:, None, :]
+        covariance = (self.product / n[:, :, None] - square) / scale
+        lagged = (self.lagged / n[:, :, None] - square) / scale
         with on_one_thread():
             values, vectors = np.linalg.eigh(covariance)
-        rows = vectors.transpose(0, 2, 1)[:, ::-1]
+            rows = np.ascontiguousarray(vectors.transpose(0, 2, 1)[:, ::-1])
+            along = np.sum(np.matmul(rows, lagged) * rows, axis=-1)
+        values = np.maximum(values[:, ::-1], 0.0)
         return (
             centre,
             spread,
             Spectrum(
                 mean=((mean - shift) / unit).astype(np.float32),
-                eigenvalues=np.maximum(values[:, ::-1], 0.0).astype(np.float32),
-                eigenvectors=np.ascontiguousarray(rows, dtype=np.float32),
+                variances=_of_new_windows(values, along, self.n).astype(np.float32),
+                directions=rows.astype(np.float32),
             ),
         )
+
+
+def _of_new_windows(values: Doubles, lagged: Doubles, n: Doubles) -> Doubles:
+    """Return the variance of a new window about a mean of `n` that depend on each other, shape (n_sites, d).
+
+    With lag-1 autocorrelation r, n windows are worth n (1 - r) / (1 + r) independent ones (Bayley, G. V., Hammersley, J. M. (1946):
+    The "effective" number of independent observations in an autocorrelated time series. doi:10.2307/2983560).
+    """
+    share = np.divide(lagged, values, out=np.zeros_like(values), where=values > 0)
+    r = np.clip(share, 0.0, 1.0)
+    n_independent = np.maximum(n[:, None] * (1.0 - r) / (1.0 + r), 1.0)
+    return np.asarray(values * (1.0 + 1.0 / n_independent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +196,10 @@ class _Sample:
     judged: Bools
     follows: NDArray[np.int64]
 
-    def out_of_sample(self, used: Bools) -> tuple[Doubles, _Sums]:
-        """Return the error of each judged window by a model of the other folds' used hours, and the sums of all of them."""
+    def out_of_sample(self) -> tuple[Doubles, _Sums]:
+        """Return the error of each judged window by a model of the other folds, and the sums of all of them."""
         folds = list(self._folds())
-        sums = [self._sums(fold, self.judged[:, fold] & used[:, fold, None]) for fold in folds]
+        sums = [self._sums(fold, self.judged[:, fold]) for fold in folds]
         total = functools.reduce(_Sums.plus, sums)
         out = np.full(self.judged.shape, np.nan)
         for fold, own in zip(folds, sums, strict=True):
@@ -190,7 +207,7 @@ class _Sample:
             after = np.flatnonzero((self.follows == fold.stop - 1) & (self.follows >= 0))
             if after.size:
                 hour = slice(int(after[0]), int(after[0]) + 1)
-                early = self.judged[:, hour] & used[:, hour, None]
+                early = self.judged[:, hour].copy()
                 early[..., WARM_UP_WINDOWS:] = False
                 rest = rest.plus(self._sums(hour, early), -1)
             out[:, fold] = self._errors(fold, rest.where_any(total))
@@ -212,7 +229,7 @@ class _Sample:
         unit, shift = (np.tile(a, STACKED_WINDOWS).astype(np.float32) for a in (spread, centre))
         own = self.vectors[:, hours]
         flat = (own.reshape(own.shape[0], -1, own.shape[-1]) - shift[:, None]) / unit[:, None]
-        found = errors_of(flat, spectrum.mean, spectrum.whitening(), spectrum.n_in_model)
+        found = errors_of(flat, spectrum.mean, spectrum.whitening(), spectrum.is_in_model)
         return found.error.reshape(own.shape[:-1])
 
 

@@ -1,8 +1,8 @@
 """Reconstruction error: how far a few windows in a row lie from those that a site normally has, and which KPIs say so.
 
 With x the smoothed, standardised KPIs of five windows, and V L V' the spectrum of their covariance in normal operation,
-    E^2 = sum over j of (v_j . (x - mean))^2 / (l_j + ridge), ridge = 0.01 * mean of all l_j.
-The directions of more than average variance make up its T^2 part (known directions, unusual amounts: Hotelling, H. (1931): The
+    E^2 = sum over j of (v_j . (x - mean))^2 / (l_j + ridge), ridge = 0.01 * mean of all l_j,
+where l_j is the variance of a new window about a mean that rests on few independent ones. The directions of more than average variance make up its T^2 part (known directions, unusual amounts: Hotelling, H. (1931): The
 generalization of Student's ratio. doi:10.1214/aoms/1177732979; the limit is that of Kaiser, H. F. (1960): The application of
 electronic computers to factor analysis. doi:10.1177/001316446002000116), the others its Q part (directions that normal windows
 hardly have: Jackson, J. E., Mudholkar, G. S. (1979): Control procedures for residuals associated with principal component
@@ -26,23 +26,27 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Normal vectors of some sites, of `d` dimensions: mean (n_sites, d), eigenvalues (n_sites, d), eigenvectors in rows (n_sites, d, d)."""
+    """Normal vectors of some sites, of `d` dimensions.
+
+    `mean` and `variances` are of shape (n_sites, d), `directions` of (n_sites, d, d), one in each row: the eigenvectors of their
+    covariance, and the variance of a new window along each.
+    """
 
     mean: Floats
-    eigenvalues: Floats
-    eigenvectors: Floats
+    variances: Floats
+    directions: Floats
 
     @property
-    def n_in_model(self) -> NDArray[np.int64]:
-        """Directions of at least average variance, shape (n_sites,)."""
-        average = self.eigenvalues.mean(axis=1, keepdims=True)
-        return np.asarray(np.sum((self.eigenvalues >= average) & (average > 0), axis=1))
+    def is_in_model(self) -> NDArray[np.bool_]:
+        """Which directions have at least average variance, shape (n_sites, d)."""
+        average = self.variances.mean(axis=1, keepdims=True)
+        return np.asarray((self.variances >= average) & (average > 0))
 
     def whitening(self) -> Floats:
         """Return the matrices that turn deviations into independent ones of variance 1, shape (n_sites, d, d)."""
-        ridge = np.maximum(RIDGE * self.eigenvalues.mean(axis=1, keepdims=True), LEAST_RIDGE)
+        ridge = np.maximum(RIDGE * self.variances.mean(axis=1, keepdims=True), LEAST_RIDGE)
         return np.asarray(
-            self.eigenvectors / np.sqrt(self.eigenvalues + ridge)[:, :, None], dtype=np.float32
+            self.directions / np.sqrt(self.variances + ridge)[:, :, None], dtype=np.float32
         )
 
 
@@ -60,7 +64,7 @@ class Errors:
 
 
 def errors_of(
-    vectors: Floats, mean: Floats, whitening: Floats, n_in_model: NDArray[np.int64]
+    vectors: Floats, mean: Floats, whitening: Floats, is_in_model: NDArray[np.bool_]
 ) -> Errors:
     """Return the squared errors of vectors.
 
@@ -72,7 +76,7 @@ def errors_of(
         Mean of normal vectors. [1]
     whitening : ndarray, shape (n_sites, d, d)
         From `Spectrum.whitening`.
-    n_in_model : ndarray of int, shape (n_sites,)
+    is_in_model : ndarray of bool, shape (n_sites, d)
         Directions that count towards T^2.
 
     Returns
@@ -80,7 +84,7 @@ def errors_of(
     Errors
         Both parts, shape (n_sites, n_windows).
     """
-    is_in = (np.arange(mean.shape[1]) < n_in_model[:, None]).astype(np.float32)
+    is_in = is_in_model.astype(np.float32)
     parts = np.stack([is_in, 1 - is_in], axis=-1)
     with on_one_thread():
         white = np.matmul(vectors - mean[:, None, :], whitening.transpose(0, 2, 1))

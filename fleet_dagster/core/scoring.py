@@ -21,7 +21,7 @@ class DomainModels:
     """What sites are compared with in one domain; a site without one has a level of NaN, and is not scored.
 
     Of the k KPIs at positions `kpis`, and d = 5 k: `centre` and `scale` (n_sites, k), `mean` (n_sites, d), `whitening`
-    (n_sites, d, d); the others are of shape (n_sites,).
+    (n_sites, d, d), `is_in_model` (n_sites, d); the others are of shape (n_sites,).
     """
 
     domain: str
@@ -30,7 +30,7 @@ class DomainModels:
     scale: Floats
     mean: Floats
     whitening: Floats
-    n_in_model: NDArray[np.int64]
+    is_in_model: NDArray[np.bool_]
     level: NDArray[np.float64]
     error_mean: NDArray[np.float64]
     error_sd: NDArray[np.float64]
@@ -87,7 +87,7 @@ def _score_batch(
     z = standardised(readings[..., models.kpis], models.centre[sites], models.scale[sites])
     judged = is_judged(np.any(~np.isnan(z), axis=-1)) & ~np.isnan(level[:, None])
     vectors = stacked(smoothed(z))
-    found = errors_of(vectors, mean, whitening, models.n_in_model[sites])
+    found = errors_of(vectors, mean, whitening, models.is_in_model[sites])
     error = np.where(judged, found.error, np.nan)
     sd = models.error_sd[sites, None]
     sigma = (error - models.error_mean[sites, None]) / np.where(sd > 0, sd, np.nan)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-TAIL_FROM = 0.95
+TAIL_FROM = 0.90
 """Quantile of a site's own errors at which its tail begins."""
 LEAST_EXCESSES = 10
 """Excesses below which a tail is not fitted."""
@@ -15,7 +15,7 @@ Doubles = NDArray[np.float64]
 
 
 def tail_start(errors: Doubles) -> float:
-    """Return where the tail of a site's errors begins: their 0.95 quantile.
+    """Return where the tail of a site's errors begins: their 0.9 quantile.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def tail_start(errors: Doubles) -> float:
     return float(np.quantile(known, TAIL_FROM)) if known.size else float("nan")
 
 
-def tail_level(ratios: Doubles, exceeded_by: float) -> float:
+def tail_level(ratios: Doubles, exceeded_by: float, n_independent: int) -> float:
     """Return the level that errors, each in units of where its site's tail begins, exceed with a given probability.
 
     Parameters
@@ -40,6 +40,8 @@ def tail_level(ratios: Doubles, exceeded_by: float) -> float:
         Errors of all sites, divided by their tail's start; NaN is left out. [1]
     exceeded_by : float
         Share of the windows that may lie above. [1]
+    n_independent : int
+        Independent pieces of evidence among the excesses: hours of a site that have any.
 
     Returns
     -------
@@ -52,6 +54,8 @@ def tail_level(ratios: Doubles, exceeded_by: float) -> float:
     Parameter and quantile estimation for the generalized Pareto distribution. doi:10.1080/00401706.1987.10488243). With their
     mean b and a = mean((n - rank) / (n - 1) * excess):
         k = b / (b - 2 a) - 2, scale = b (1 + k), level = 1 + scale / k (1 - (exceeded_by / share above 1)^k).
+    The level is that of a new window: k is less 1 / n_independent, for a tail whose scale is known from m values is that of a
+    Lomax distribution of shape m.
     """
     known = ratios[~np.isnan(ratios)]
     if not known.size:
@@ -65,6 +69,7 @@ def tail_level(ratios: Doubles, exceeded_by: float) -> float:
     spread = mean - 2.0 * moment
     shape = float(np.clip(mean / spread - 2.0, -STEEPEST, STEEPEST)) if spread > 0 else STEEPEST
     scale = mean * (1.0 + shape)
+    shape -= 1.0 / max(1, n_independent)
     rarity = exceeded_by / share
     if abs(shape) < 1e-6:  # noqa: PLR2004 - the exponential limit
         return float(1.0 - scale * np.log(rarity))

@@ -111,8 +111,8 @@ def _learn_batch(learnt: _Learnt, batch: Sequence[Member], kpis: NDArray[np.int6
                 "centre": found.centre[i],
                 "scale": found.scale[i],
                 "mean": found.spectrum.mean[i],
-                "eigenvalues": found.spectrum.eigenvalues[i],
-                "eigenvectors": found.spectrum.eigenvectors[i].ravel(),
+                "variances": found.spectrum.variances[i],
+                "directions": found.spectrum.directions[i].ravel(),
                 "n_windows": np.int32(found.n_windows[i]),
                 "n_hours": np.int32(when.size),
                 "learnt_from": when.min() if when.size else -1,
@@ -149,11 +149,12 @@ def _levels(learnt: _Learnt, members: Sequence[Member], terms: Terms) -> dict[st
     ratios = [e / start for e, start in zip(flat, starts, strict=True)]
     is_site = np.array([m.scope == "site" for m in members])
     pooled = is_site & is_trained
-    pool = [
-        r for r, is_own in zip(ratios, pooled if pooled.any() else ~is_site, strict=True) if is_own
-    ]
+    judges = pooled if pooled.any() else ~is_site
+    pool = [r for r, is_own in zip(ratios, judges, strict=True) if is_own]
+    evidence = [_hours_beyond(e, start) for e, start in zip(learnt.errors, starts, strict=True)]
+    n_hours = sum(n for n, is_own in zip(evidence, judges, strict=True) if is_own)
     rarity = tail.ALPHA / max(1, terms.n_sites)
-    levels = starts * tail.tail_level(np.concatenate(pool), rarity)
+    levels = starts * tail.tail_level(np.concatenate(pool), rarity, n_hours)
     limit = ratio_at(terms.threshold)
     onsets = [
         int(begins(alarms(e > level * limit)).sum())
@@ -170,6 +171,11 @@ def _levels(learnt: _Learnt, members: Sequence[Member], terms: Terms) -> dict[st
         "learnt_from": _instants(learnt, "learnt_from"),
         "learnt_until": _instants(learnt, "learnt_until"),
     }
+
+
+def _hours_beyond(errors: Doubles, start: float) -> int:
+    """Count the hours in which an error lies in the tail: errors of one hour are one piece of evidence."""
+    return int(np.any(errors > start, axis=1).sum())
 
 
 def _instants(learnt: _Learnt, name: str) -> pd.Series:

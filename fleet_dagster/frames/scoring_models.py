@@ -129,8 +129,8 @@ def _domain(rows: Sequence[Row | None], domain: str, kpis: NDArray[np.int64]) ->
     for i, row in enumerate(rows):
         if row is not None:
             centre[i], scale[i] = row["centre"], row["scale"]
-            mean[i], values[i] = row["mean"], row["eigenvalues"]
-            vectors[i] = np.asarray(row["eigenvectors"], dtype=np.float32).reshape(size, size)
+            mean[i], values[i] = row["mean"], row["variances"]
+            vectors[i] = np.asarray(row["directions"], dtype=np.float32).reshape(size, size)
             numbers[:, i] = [row[name] for name in ("level", "error_mean", "error_sd")]
     spectrum = Spectrum(mean, values, vectors)
     return DomainModels(
@@ -140,6 +140,6 @@ def _domain(rows: Sequence[Row | None], domain: str, kpis: NDArray[np.int64]) ->
         scale,
         mean,
         spectrum.whitening(),
-        spectrum.n_in_model,
+        spectrum.is_in_model,
         *numbers,
     )

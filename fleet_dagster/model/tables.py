@@ -525,8 +525,14 @@ BASELINE_MODEL = Table(
             "Mean of the vectors: standardised KPIs, smoothed over ten windows, of five windows in a row",
             "1",
         ),
-        Column("eigenvalues", "list<float32>", "Eigenvalues of their covariance, largest first"),
-        Column("eigenvectors", "list<float32>", "Its eigenvectors, one after the other"),
+        Column(
+            "variances",
+            "list<float32>",
+            "Variance of a new window along each direction: eigenvalues of their covariance, a little more where few independent windows were seen",
+        ),
+        Column(
+            "directions", "list<float32>", "Eigenvectors of their covariance, one after the other"
+        ),
         Column(
             "level",
             "float64",
