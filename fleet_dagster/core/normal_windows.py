@@ -72,7 +72,7 @@ def learn(readings: Floats, follows: NDArray[np.int64]) -> NormalWindows:
     sample = _Sample(z[:, :, WARM_UP_WINDOWS:], stacked(smoothed(z)), judged, follows)
     used = np.any(judged, axis=-1)
     error, total = sample.out_of_sample()
-    is_judge = used & ~_bad_hours(error)
+    is_judge = used & ~bad_hours(error)
     mean, spread, spectrum = total.model()
     return NormalWindows(
         centre=(rough_centre + rough_scale * mean).astype(np.float32),
@@ -233,8 +233,19 @@ class _Sample:
         return found.error.reshape(own.shape[:-1])
 
 
-def _bad_hours(error: Doubles) -> Bools:
-    """Tell which hours have errors far above those of the median hour, shape (n_sites, n_hours)."""
+def bad_hours(error: Doubles) -> Bools:
+    """Tell which hours have errors far above those of the median hour.
+
+    Parameters
+    ----------
+    error : ndarray, shape (n_sites, n_hours, n_windows)
+        Out-of-sample errors, NaN where there is none. [1]
+
+    Returns
+    -------
+    ndarray of bool, shape (n_sites, n_hours)
+        Hours whose 0.9 quantile is more than twice that of the median hour; at most a quarter of the hours, the worst.
+    """
     typical = _quantile(error, HOUR_QUANTILE)
     n_hours = np.sum(~np.isnan(typical), axis=1)
     middle = _quantile(typical, 0.5)

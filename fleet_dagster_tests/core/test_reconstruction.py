@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fleet_dagster.core.normal_windows import LEAST_SCALE, NormalWindows, learn
+from fleet_dagster.core.normal_windows import LEAST_SCALE, NormalWindows, bad_hours, learn
 from fleet_dagster.core.reconstruction import (
     RIDGE,
     contributions,
@@ -178,12 +178,18 @@ def test_nobody_is_judged_by_a_bad_hour() -> None:
     assert np.nanmax(learnt.error[0]) < 1.5 * np.nanmax(clean.error[0])
 
 
-def test_at_most_a_quarter_of_the_hours_is_left_out() -> None:
-    readings, follows = sample(n_hours=16, seed=5)
-    for i, hour in enumerate(range(0, 14, 2)):
-        readings[0, hour, LEAD:, 1] += 0.5 + 0.2 * i
-    is_judge = ~np.isnan(learn(readings, follows).error[0]).all(axis=1)
-    assert 12 <= is_judge.sum() < 16
+def test_bad_hours_are_the_worst_quarter_at_most() -> None:
+    error = np.ones((2, 16, 10))
+    error[0, 3] = 2.1
+    error[0, 4, :5] = 9.0
+    error[0, 5, 9:] = 9.0  # a tenth of the hour: its 0.9 quantile is normal
+    error[0, 6] = np.nan
+    error[1, :6] = np.array([4.0, 9.0, 2.5, 8.0, 7.0, 6.0])[:, None]
+    found = bad_hours(error)
+    np.testing.assert_array_equal(np.flatnonzero(found[0]), [3, 4])
+    np.testing.assert_array_equal(np.flatnonzero(found[1]), [1, 3, 4, 5])
+    assert not bad_hours(np.full((1, 3, 5), np.nan)).any()
+    assert not bad_hours(np.zeros((1, 3, 5))).any()
 
 
 def test_out_of_sample_errors_are_larger_than_those_of_the_model_that_saw_them() -> None:
