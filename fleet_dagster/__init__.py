@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         fleet_profile_medium,
         fleet_profile_small,
     )
+    from fleet_dagster.nodes.anomaly_correlator import correlate_anomalies
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "FleetAggregation": "component",
     "create_fleet": "definitions",
     "compute_health_score": "core.health",
+    "correlate_anomalies": "nodes.anomaly_correlator",
     "detect_outlier": "core.ranking",
     "AIModelSlot": "model.config",
     "FleetConfig": "model.config",
@@ -53,6 +55,7 @@ __all__ = [
     "Kpi",
     "RegionMapping",
     "compute_health_score",
+    "correlate_anomalies",
     "create_fleet",
     "default_weights_energy",
     "default_weights_logistics",

@@ -101,7 +101,7 @@ def _score_batch(
         q=np.where(judged, found.q, np.float32(np.nan))[:, recent],
         score=scores,
         sigma=sigma[:, recent],
-        onset_back=onset_of(sigma[:, -(threshold.size + ONSET_WINDOWS) :]),
+        onset_back=onset_of(sigma[:, -(threshold.size + ONSET_WINDOWS) :])[:, recent],
         is_anomalous=is_anomalous,
         top=top,
         top_share=share,

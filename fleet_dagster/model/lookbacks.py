@@ -6,7 +6,7 @@ A row of a window depends on telemetry no older than these say; ranges are widen
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fleet_dagster.model.fleet import Fleet
+from fleet_dagster.model.fleet import DAY, Fleet
 
 PERSISTENCE_WINDOWS = 5
 """Windows that `is_persistent_outlier` looks at, the current one included."""
@@ -22,6 +22,11 @@ WARM_UP_WINDOWS = STACKED_WINDOWS - 1 + SMOOTHED_WINDOWS - 1
 """Windows before the current one that an anomaly score reads."""
 SCORING_WINDOWS = WARM_UP_WINDOWS + ONSET_WINDOWS
 """Windows before the current one that a row of the anomaly score reads, its onset included."""
+INCIDENT_WINDOWS = 10
+"""Alarms that begin within so many windows may belong together; an incident ends after so many windows without alarm."""
+INCIDENT_HISTORY_DAYS = 2
+"""A day's incidents are those found since so many days before it began. One more day is read: yesterday's names are
+those found since a day earlier, and a row says which of them it continues."""
 TRAINING_DAYS = 29
 """A baseline learns from days that begin no earlier than this before its training day."""
 
@@ -67,6 +72,11 @@ def persistence_lookback(fleet: Fleet) -> int:
 def scoring_lookback(fleet: Fleet) -> int:
     """Return how far before a window its anomaly score and the onset of its deviation read: whole windows [us]."""
     return SCORING_WINDOWS * fleet.interval
+
+
+def incident_lookback(_fleet: Fleet, start: int, _end: int) -> int:
+    """Return how far before `start` incidents read anomalies: three days before its UTC day began [us]."""
+    return (INCIDENT_HISTORY_DAYS + 1) * DAY + start % DAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ LONGEST_DAYS = 6
 """No fault lasts longer, so a span needs to look only that far back."""
 
 _SITE_SHAPES: tuple[Shape, ...] = ("step", "ramp", "oscillation", "stuck")
+_CASCADE_SHAPES: tuple[Shape, ...] = (*_SITE_SHAPES, "drift")
 _MAX_CASCADE = 6
 _STORM_SHARE = 0.5
 _STORM_ONSET_US = 3 * MINUTE_US
@@ -127,6 +128,7 @@ def _site_event(draft: _Draft) -> Event:
 
 
 def _cascade_event(draft: _Draft) -> Event | None:
+    """Spread one disturbance downstream: every site has its shape and size, and the root no more of it than the rest."""
     followers: dict[int, list[int]] = {}
     for site, upstream in sorted(draft.topology.depends_on.items()):
         for up in upstream:
@@ -147,10 +149,11 @@ def _cascade_event(draft: _Draft) -> Event | None:
     kpis, signs = draft.kpis()
     end = max(onsets.values()) + draft.minutes_us(25, 90)
     size = float(np.round(draft.rng.uniform(7, 14), 2))
+    shape = _CASCADE_SHAPES[int(draft.rng.integers(len(_CASCADE_SHAPES)))]
     return Event(
         draft.event_id,
         "cascade",
-        "step",
+        shape,
         tuple(onsets),
         tuple(onsets.values()),
         start,

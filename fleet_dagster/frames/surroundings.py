@@ -1,0 +1,105 @@
+"""Who belongs together in a fleet as of each window: regions, dependences, and how often sites have alarmed."""
+
+import bisect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from fleet_dagster.core.neighbourhood import Neighbourhood, neighbourhood
+from fleet_dagster.core.sampling import training_day_in_force
+from fleet_dagster.core.windows import Span, ceil_to
+from fleet_dagster.frames import columns as frames
+from fleet_dagster.model.fleet import Fleet, mappings_as_of, valid_from
+from fleet_dagster.model.tables import ALL_DOMAINS, UNMAPPED
+
+PRIOR_ONSETS, PRIOR_H = 0.5, 28 * 24.0
+"""What a site is given besides its history: half an alarm in 28 days."""
+NO_HISTORY = PRIOR_ONSETS / PRIOR_H
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The neighbourhoods of a fleet, each made when a window first asks for it."""
+
+    fleet: Fleet
+    models: pd.DataFrame
+    span: Span
+    _made: dict[int, Neighbourhood] = field(default_factory=dict)
+
+    @cached_property
+    def cuts(self) -> list[int]:
+        """Where anything may change [us]."""
+        fleet, span = self.fleet, self.span
+        cuts = {day.start for day in span.days()} | {site.active_from for site in fleet.sites}
+        for run in fleet.settings_runs(span.start, span.end):
+            cuts |= {run.start}
+            for mapping in run.version.settings.region_mappings:
+                cuts.add(ceil_to(valid_from(mapping), fleet.interval))
+        return sorted({max(cut, span.start) for cut in cuts})
+
+    def at(self, window: int) -> Neighbourhood:
+        """Return the neighbourhood as of a window, counted since 1970."""
+        instant = window * self.fleet.interval
+        place = max(0, bisect.bisect_right(self.cuts, instant) - 1)
+        if place not in self._made:
+            self._made[place] = self._make(instant)
+        return self._made[place]
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """All regions that any version of the settings names, and the reserved one."""
+        named = {m.region_id for v in self.fleet.versions for m in v.settings.region_mappings}
+        return (*sorted(named), UNMAPPED)
+
+    def _make(self, instant: int) -> Neighbourhood:
+        fleet = self.fleet
+        current = mappings_as_of(fleet.settings_at(instant).region_mappings, instant)
+        number = {name: i for i, name in enumerate(self.regions)}
+        region = np.full(len(fleet.sites), -1, dtype=np.int64)
+        for i in fleet.sites_at(instant):
+            mapping = current.get(fleet.sites[i].site_id)
+            region[i] = number[mapping.region_id if mapping else UNMAPPED]
+        edges = [
+            (fleet.site_numbers[up], fleet.site_numbers[m.site_id])
+            for m in current.values()
+            for up in m.depends_on
+            if up in fleet.site_numbers and m.site_id in fleet.site_numbers
+        ]
+        rates = onset_rates(self._models_at(instant))
+        names = [self.regions[r] for r in region]
+        rate = [
+            rates.get(("site", site.site_id), rates.get(("region", name), NO_HISTORY))
+            for site, name in zip(fleet.sites, names, strict=True)
+        ]
+        return neighbourhood(region, edges, np.array(rate, dtype=np.float64))
+
+    def _models_at(self, instant: int) -> pd.DataFrame:
+        day = training_day_in_force(self.fleet.start, instant)
+        if day is None or self.models.empty:
+            return self.models.iloc[:0]
+        rows: pd.DataFrame = self.models[frames.microseconds(self.models["window_start"]) == day]
+        return rows
+
+
+def onset_rates(models: pd.DataFrame) -> Mapping[tuple[str, str], float]:
+    """Return how often an alarm of a site has begun, by scope and scope id: (onsets + 0.5) / (exposure + 28 d) [1/h].
+
+    An alarm is one in any domain: that of all KPIs, or, where they are more, those of the domains together. Sites that are
+    still warming up are left to their region.
+    """
+    if models.empty:
+        return {}
+    own = models[(models["scope"] == "region") | (models["state"] == "trained")]
+    is_all = (own["domain"] == ALL_DOMAINS).to_numpy(np.bool_)
+    whole = own[is_all].groupby(["scope", "scope_id"], observed=True)
+    parts = own[~is_all].groupby(["scope", "scope_id"], observed=True)["n_onsets"].sum()
+    return {
+        (str(scope), str(name)): (
+            max(float(rows["n_onsets"].sum()), float(parts.get((scope, name), 0))) + PRIOR_ONSETS
+        )
+        / (float(rows["exposure_h"].sum()) + PRIOR_H)
+        for (scope, name), rows in whole
+    }
