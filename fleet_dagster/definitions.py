@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from fleet_dagster.assets.anomaly_correlator import anomaly_correlator
 from fleet_dagster.assets.anomaly_scorer import anomaly_scorer
 from fleet_dagster.assets.baseline import baseline
 from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
@@ -46,6 +47,7 @@ NODES = (
     site_ingest,
     baseline,
     anomaly_scorer,
+    anomaly_correlator,
     fleet_aggregator,
     regional_scorer,
     performance_comparator,

@@ -5,8 +5,7 @@ line) is made of, so that all of them give the same rows.
 """
 
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fleet_dagster.anomaly_history import AnomalyHistory, with_history
 from fleet_dagster.core.windows import HOUR, SECOND, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.ingest.columns import resolve_columns, wanted_columns
@@ -22,26 +22,19 @@ from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import (
-    ingest_lookback,
-    persistence_lookback,
-    scoring_lookback,
-)
+from fleet_dagster.model.lookbacks import persistence_lookback, scoring_lookback
 from fleet_dagster.model.storms import StormEpisode, refuse_overlaps
-from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.model.yaml_file import validate_config
+from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.baseline import UNTRAINED, Trained
 from fleet_dagster.nodes.fleet_aggregator import fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
-from fleet_dagster.nodes.site_ingest import Ingested, site_ingest
+from fleet_dagster.site_rows import ingest
 from fleet_dagster.training import ReadTelemetry, baselines_for
 
-BLOCK_HOURS = (24, 12, 8, 6, 4, 3, 2)
-BLOCK_SITE_WINDOWS = 120_000
-"""Site-windows reduced at once; the hour of a thousand sites at half-minute windows is one block."""
 _UNCONVERTIBLE = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 """What Arrow raises for a column that it cannot hold as one type."""
 
@@ -59,6 +52,7 @@ class Evaluation:
     regional_health: pd.DataFrame
     site_ranking: pd.DataFrame
     anomaly_score: pd.DataFrame
+    fleet_correlation: pd.DataFrame
     baseline: pd.DataFrame
     baseline_model: pd.DataFrame
     fleet: Fleet = field(repr=False)
@@ -106,7 +100,9 @@ def evaluate(
     landed, seen = _land(config, telemetry)
     fleet = Fleet.of(config, seen, _episodes(config, storms))
     read = frame_reader(landed)
-    trained = _given(baseline, baseline_model) or baselines_for(fleet, read, span)
+    trained = _given(baseline, baseline_model) or baselines_for(
+        fleet, read, with_history(fleet, span)
+    )
     return evaluate_landed(fleet, read, span, trained)
 
 
@@ -120,8 +116,19 @@ def _given(baseline: pd.DataFrame | None, model: pd.DataFrame | None) -> Trained
     )
 
 
-def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: Trained) -> Evaluation:
-    """Run the nodes over landed telemetry."""
+def evaluate_landed(
+    fleet: Fleet,
+    read: ReadTelemetry,
+    span: Span,
+    trained: Trained,
+    *,
+    history: AnomalyHistory | None = None,
+) -> Evaluation:
+    """Run the nodes over landed telemetry.
+
+    Incidents look days back: calls over several spans of the same fleet, telemetry and baselines share a `history`.
+    """
+    history = history or AnomalyHistory(fleet, read, trained)
     block = span.widen(before=max(persistence_lookback(fleet), scoring_lookback(fleet)))
     assignment = region_mapper(fleet, block)
     ingested = ingest(fleet, read, assignment, trained.baseline, block)
@@ -140,52 +147,13 @@ def evaluate_landed(fleet: Fleet, read: ReadTelemetry, span: Span, trained: Trai
             fleet, ingested.site_kpi, assignment, trained.baseline, span
         ),
         anomaly_score=scores,
+        fleet_correlation=anomaly_correlator(
+            fleet, history.until(span, scores), trained.baseline_model, span
+        ),
         baseline=trained.baseline,
         baseline_model=trained.baseline_model,
         fleet=fleet,
     )
-
-
-def ingest(
-    fleet: Fleet,
-    read: ReadTelemetry,
-    assignment: pd.DataFrame,
-    trained: pd.DataFrame,
-    span: Span,
-    *,
-    threads: Executor | None = None,
-) -> Ingested:
-    """Run `site_ingest` over a span, one block at a time."""
-    parts = list(ingest_blocks(fleet, read, assignment, trained, span, threads=threads))
-    return Ingested(
-        frames.concat(SITE_KPI, [p.site_kpi for p in parts]),
-        frames.concat(QUARANTINE, [p.quarantine for p in parts]),
-        frames.concat(INGEST_STATS, [p.ingest_stats for p in parts]),
-    )
-
-
-def ingest_blocks(
-    fleet: Fleet,
-    read: ReadTelemetry,
-    assignment: pd.DataFrame,
-    trained: pd.DataFrame,
-    span: Span,
-    *,
-    threads: Executor | None = None,
-) -> Iterator[Ingested]:
-    """Yield what `site_ingest` makes of each block of a span, holding one block of telemetry at a time."""
-    for block in span.steps(block_length(fleet)):
-        telemetry = read(block.widen(before=ingest_lookback(fleet, block.start, block.end)))
-        yield site_ingest(fleet, telemetry, assignment, trained, block, threads=threads)
-
-
-def block_length(fleet: Fleet) -> int:
-    """Return how much time is reduced at once: whole hours that divide a day, fewer for larger fleets [us].
-
-    The sums of these kernels are exact, so the rows do not depend on it.
-    """
-    per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
-    return next((h for h in BLOCK_HOURS if h * per_hour <= BLOCK_SITE_WINDOWS), 1) * HOUR
 
 
 def frame_reader(landed: pd.DataFrame) -> ReadTelemetry:

@@ -13,6 +13,7 @@ from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import (
     TRAINING_DAYS,
     carry_lookback,
+    incident_lookback,
     ingest_lookback,
     persistence_lookback,
     scoring_lookback,
@@ -21,6 +22,7 @@ from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
     BASELINE_MODEL,
+    FLEET_CORRELATION,
     FLEET_KPI,
     REGION_KPI,
     REGIONAL_HEALTH,
@@ -34,7 +36,7 @@ from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
 _REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE, BASELINE_MODEL)
-_SCORED = (ANOMALY_SCORE, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
+_SCORED = (ANOMALY_SCORE, FLEET_CORRELATION, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
 """Tables with anomaly scores in them, or counts of anomalies."""
 _COMPARED = (SITE_RANKING, *_SCORED)
 """Tables whose rows depend on a baseline."""
@@ -72,22 +74,26 @@ class Currency:
             reads=self._reads(table, whole),
         )
         if table in _COMPARED or (table is SITE_KPI and compares(self.fleet, whole)):
-            found = [*found, *self._governed_by_stale_baselines(whole)]
+            found = [*found, *self._governed_by_stale_baselines(table, whole)]
         return union([part.to_whole(self.grain(table)) for part in found])
 
-    def _governed_by_stale_baselines(self, span: Span) -> list[Span]:
+    def _governed_by_stale_baselines(self, table: Table, span: Span) -> list[Span]:
         """Return the days of a span whose baseline, or that of the windows before, must itself be trained first."""
-        days = {d: self._training_days(d.start) for d in span.days()}
+        reach = (
+            self._memory(table) if table is FLEET_CORRELATION else persistence_lookback(self.fleet)
+        )
+        days = {d: self._training_days(d.start, reach) for d in span.days()}
         stale = {
             t
             for t in set().union(*days.values())
-            if any(self.stale(table, Span(t, t + DAY)) for table in (BASELINE, BASELINE_MODEL))
+            if any(self.stale(own, Span(t, t + DAY)) for own in (BASELINE, BASELINE_MODEL))
         }
         return [day for day, trained in days.items() if trained & stale]
 
-    def _training_days(self, instant: int) -> set[int]:
-        reach = max(0, floor_to(instant, DAY) - persistence_lookback(self.fleet))
-        found = (training_day_in_force(self.fleet.start, t) for t in (reach, instant))
+    def _training_days(self, instant: int, reach: int) -> set[int]:
+        since = max(0, floor_to(instant, DAY) - reach)
+        days = (since, *range(floor_to(since, DAY) + DAY, instant, DAY), instant)
+        found = (training_day_in_force(self.fleet.start, t) for t in days)
         return {day for day in found if day is not None}
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
@@ -108,13 +114,15 @@ class Currency:
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
         if notes_changes(self.fleet, span) and table in (SITE_KPI, SITE_RANKING):
             carry = ingest_lookback(self.fleet, span.start - DAY, span.end)
-        return Reads(since=carry + self._memory(table))
+        of_the_day = DAY if table is FLEET_CORRELATION else 0
+        return Reads(since=carry + self._memory(table) + of_the_day)
 
     def _memory(self, table: Table) -> int:
         """Return how far before a window a table reads site rows [us]."""
         if table is SITE_RANKING:
             return persistence_lookback(self.fleet)
-        return scoring_lookback(self.fleet) if table in _SCORED else 0
+        days = incident_lookback(self.fleet, 0, 0) if table is FLEET_CORRELATION else 0
+        return days + scoring_lookback(self.fleet) if table in _SCORED else 0
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""
@@ -129,7 +137,9 @@ class Currency:
         if table is SITE_RANKING:
             trained = [self._baseline_digest(instant) for instant in (reach, day)]
         else:
-            trained = [self._baseline_digest(day, BASELINE_MODEL)]
+            first_day = max(0, floor_to(reach, DAY) if table is FLEET_CORRELATION else day)
+            days = range(first_day, day + DAY, DAY)
+            trained = [self._baseline_digest(d, BASELINE_MODEL) for d in days]
         return content_digest([digest, earlier, trained])
 
     def _before(self, first: int) -> int:

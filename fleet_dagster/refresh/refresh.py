@@ -8,7 +8,8 @@ from operator import itemgetter
 
 import pandas as pd
 
-from fleet_dagster import pipeline, training
+from fleet_dagster import site_rows, training
+from fleet_dagster.anomaly_history import anomalous, with_history
 from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, gaps, union
 from fleet_dagster.frames import columns as frames
@@ -20,6 +21,7 @@ from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
     BASELINE_MODEL,
+    FLEET_CORRELATION,
     FLEET_KPI,
     INGEST_STATS,
     QUARANTINE,
@@ -31,6 +33,7 @@ from fleet_dagster.model.tables import (
     SITE_TELEMETRY,
     Table,
 )
+from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
@@ -157,6 +160,18 @@ class Refresh:
 
         return self._run("anomaly_scorer", (ANOMALY_SCORE,), span, compute)
 
+    def anomaly_correlator(self, span: Span) -> list[Outcome]:
+        """Refresh `fleet_correlation`, after the baselines of the days that incidents look back at."""
+        self.store.registry.ensure(self.config)
+        self.baselines(with_history(self.store.registry.fleet(self.config), span))
+
+        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+            reach = with_history(block.fleet, chunk)
+            models = stored_models(self.store, block.fleet, reach)
+            return (anomaly_correlator(block.fleet, self._anomalies(block, reach), models, chunk),)
+
+        return self._run("anomaly_correlator", (FLEET_CORRELATION,), span, compute)
+
     def performance_comparator(self, span: Span) -> list[Outcome]:
         """Refresh `site_ranking`, after the baselines that govern the span."""
         self.baselines(span)
@@ -205,6 +220,7 @@ class Refresh:
             self.site_assignment,
             self.site_ingest,
             self.anomaly_scorer,
+            self.anomaly_correlator,
             self.fleet_aggregator,
             self.regional_scorer,
             self.performance_comparator,
@@ -321,7 +337,7 @@ class Refresh:
         trained = frames.empty_frame(BASELINE)
         if compares(block.fleet, span):
             trained = stored_baselines(self.store, block.fleet, span)
-        return pipeline.ingest(
+        return site_rows.ingest(
             block.fleet,
             block.read,
             region_mapper(block.fleet, span),
@@ -339,6 +355,18 @@ class Refresh:
             stored_models(self.store, block.fleet, span),
             span,
         )
+
+    def _anomalies(self, block: "_Block", span: Span) -> pd.DataFrame:
+        """Return the anomalous rows of a span: stored ones where they are proven current, a chunk at a time where not."""
+        stale = block.currency.stale(ANOMALY_SCORE, span)
+        fresh = [
+            self.store.frame(ANOMALY_SCORE, self.name, gap, flag="is_anomalous")
+            for gap in gaps(span, stale)
+        ]
+        computed = [
+            anomalous(self._scores(block, chunk)) for chunk in self._chunks(block.fleet, stale)
+        ]
+        return frames.concat(ANOMALY_SCORE, [*fresh, *computed])
 
     def _rollup(self, block: "_Block", span: Span) -> Rollup:
         scores = self._rows(

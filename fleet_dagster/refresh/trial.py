@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fleet_dagster import pipeline, training
+from fleet_dagster.anomaly_history import AnomalyHistory, with_history
 from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames import columns as frames
@@ -71,15 +72,16 @@ def try_out(
     read = store.telemetry_reader(config.name)
     gone = [
         day
-        for trained in training.training_days_of(fleet, whole)
+        for trained in training.training_days_of(fleet, with_history(fleet, whole))
         for day in removed_days(store, config.name, training_span(trained))
     ]
     if gone:
         raise ExpiredError(config.name, gone, config.telemetry_retention_days)
-    trained = training.baselines_for(fleet, read, whole)
+    trained = training.baselines_for(fleet, read, with_history(fleet, whole))
+    history = AnomalyHistory(fleet, read, trained)
     n_rows, tried = 0, []
     for day in whole.days():
-        found = pipeline.evaluate_landed(fleet, read, day, trained)
+        found = pipeline.evaluate_landed(fleet, read, day, trained, history=history)
         tried.append(found.fleet_kpi)
         for table in derived_tables():
             rows = frames.arrow_of(table, schema_of(table), config.name, getattr(found, table.name))

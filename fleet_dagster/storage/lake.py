@@ -102,15 +102,21 @@ class Lake:
         columns: Sequence[str] | None = None,
         time_column: str = "window_start",
         at: DeltaTable | None = None,
+        flag: str | None = None,
     ) -> pa.Table:
-        """Read the rows of a fleet whose `time_column` lies in the span, in no particular order; `at` pins a version."""
+        """Read the rows of a fleet whose `time_column` lies in the span, in no particular order; `at` pins a version.
+
+        With a `flag`, only the rows for which that column is true: what holds none of them is not read at all.
+        """
         if span.is_empty:
             nothing = self.empty(table)
             return nothing if columns is None else nothing.select(list(columns))
         with self._errors_told(table):
             dataset = self._dataset(table, fleet, span, at or self.newest(table))
             wanted = list(columns) if columns else None
-            return _plain_nulls(dataset.to_table(columns=wanted, filter=_during(time_column, span)))
+            rows = _during(time_column, span)
+            rows = rows & pc.field(flag) if flag else rows
+            return _plain_nulls(dataset.to_table(columns=wanted, filter=rows))
 
     def days(self, table: Table, fleet: str) -> list[int]:
         """Return the starts of the UTC days for which a fleet has rows, in microseconds."""

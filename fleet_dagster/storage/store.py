@@ -105,11 +105,20 @@ class Store:
         return read
 
     def frame(
-        self, table: Table, fleet: str, span: Span, *, columns: Sequence[str] | None = None
+        self,
+        table: Table,
+        fleet: str,
+        span: Span,
+        *,
+        columns: Sequence[str] | None = None,
+        flag: str | None = None,
     ) -> pd.DataFrame:
-        """Return a table's stored rows of a span as a frame, ordered by window; all columns, or those that are named."""
+        """Return a table's stored rows of a span as a frame, ordered by window; all columns, or those that are named.
+
+        With a `flag`, only the rows for which that column is true.
+        """
         wanted = columns or [c for c in table.column_names if c not in ("fleet", "day")]
-        rows = self.lake.read(table, fleet, span, columns=wanted).sort_by("window_start")
+        rows = self.lake.read(table, fleet, span, columns=wanted, flag=flag).sort_by("window_start")
         return nodes_frame(rows)
 
 

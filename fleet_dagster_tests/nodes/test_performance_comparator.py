@@ -11,7 +11,8 @@ from fleet_dagster.model.lookbacks import persistence_lookback
 from fleet_dagster.model.tables import BASELINE
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
-from fleet_dagster.pipeline import Evaluation, evaluate, frame_reader, ingest
+from fleet_dagster.pipeline import Evaluation, evaluate, frame_reader
+from fleet_dagster.site_rows import ingest
 from fleet_dagster_tests import fleets
 from fleet_dagster_tests.fleets import NOON, SITES
 from fleet_dagster_tests.oracles import naive_ranks, naive_z
