@@ -141,11 +141,22 @@ def assert_same_rows(left: pd.DataFrame, right: pd.DataFrame) -> None:
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with categories spelled out and rows counted from 0."""
+    """Return a frame with categories and lists spelled out and rows counted from 0."""
     spelled = {
-        name: frame[name].astype("str").where(frame[name].notna(), None).astype(object)
+        name: spelled_out(frame[name])
         for name in frame.columns
         if not pd.api.types.is_numeric_dtype(frame[name])
         and not pd.api.types.is_datetime64_any_dtype(frame[name])
     }
     return frame.assign(**spelled).reset_index(drop=True)
+
+
+def spelled_out(column: "pd.Series[Any]") -> "pd.Series[Any]":  # Any: names or lists
+    """Return names as text and lists as tuples, nothing as None."""
+    known = column.dropna()
+    if len(known) and isinstance(known.iloc[0], list | np.ndarray):
+        tuples = [tuple(v) if isinstance(v, list | np.ndarray) else None for v in column]
+        return pd.Series(tuples, index=column.index, dtype=object)
+    if not len(known):
+        return pd.Series(None, index=column.index, dtype=object)
+    return column.astype("str").where(column.notna(), None).astype(object)

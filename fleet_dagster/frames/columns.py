@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.errors import FrameError
-from fleet_dagster.model.tables import Table
+from fleet_dagster.model.tables import Column, Table
 
+LISTS: dict[str, pa.DataType] = {
+    "list<string>": pa.list_(pa.string()),
+    "list<float32>": pa.list_(pa.float32()),
+}
+"""How lists are kept in frames, as Arrow's own."""
 UTC_MICROSECONDS = pd.DatetimeTZDtype("us", "UTC")
 
 
@@ -66,7 +71,20 @@ def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:
             f"columns {missing} were not computed",
             "This is a defect of the node that builds it",
         )
-    return pd.DataFrame({name: columns[name] for name in wanted}, copy=False)
+    made = {
+        name: _as_lists(columns[name], table.by_name[name])
+        if table.by_name[name].type in LISTS
+        else columns[name]
+        for name in wanted
+    }
+    return pd.DataFrame(made, copy=False)
+
+
+def _as_lists(values: Any, column: Column) -> "pd.Series[Any]":  # Any: lists of lists, or a column
+    if isinstance(getattr(values, "dtype", None), pd.ArrowDtype):
+        return pd.Series(values)
+    kind = LISTS[column.type]
+    return pd.Series(pa.array(list(values), kind), dtype=pd.ArrowDtype(kind))
 
 
 def empty_frame(table: Table) -> pd.DataFrame:
@@ -75,8 +93,7 @@ def empty_frame(table: Table) -> pd.DataFrame:
         "string": "str",
         "timestamp": UTC_MICROSECONDS,
         "date": "object",
-        "list<string>": pd.ArrowDtype(pa.list_(pa.string())),
-        "list<float32>": pd.ArrowDtype(pa.list_(pa.float32())),
+        **{name: pd.ArrowDtype(kind) for name, kind in LISTS.items()},
     }
     columns = {
         c.name: pd.Series([], dtype=kinds.get(c.type, c.type))

@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fleet_dagster.core.windows import MINUTE, SECOND, Span
+from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import LOOKBACKS, ingest_lookback, persistence_lookback
+from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.site_ingest import site_ingest
+from fleet_dagster.pipeline import frame_reader
+from fleet_dagster.training import baselines_for
 from fleet_dagster_tests import fleets
 from fleet_dagster_tests.fleets import NOON
 
@@ -83,7 +86,33 @@ def persistent() -> tuple[FleetConfig, pd.DataFrame, Rows]:
     return config(9), frame, ranked
 
 
+def scored() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+    """Return a site that deviates, and whose deviation can be dated back to a window that was judged only just.
+
+    Of the 14 windows that this one looks at, it has 10: the first, two that carry its values, and the last seven.
+    """
+    settings = config(1)
+    fleet = Fleet.of(settings)
+    earlier = np.arange(NOON - 3 * DAY, NOON - 2 * DAY, MINUTE)
+    noise = np.random.default_rng(1).normal(0.0, 10.0, earlier.size)
+    history = snapshots({"S-000": earlier.tolist()}).assign(output_kw=256.0 + noise)
+    read = frame_reader(fleets.landed(settings, history))
+    models = baselines_for(fleet, read, SPAN).baseline_model
+    assert (models["state"] == "trained").any()
+    present = [n for n in range(-120, 5) if not -42 <= n <= -37]
+    frame = snapshots({"S-000": [NOON + n * MINUTE + SECOND for n in present]})
+    frame["output_kw"] = np.where(np.array(present) >= -36, 456.0, 256.0)
+
+    def scores(fleet: Fleet, landed: pd.DataFrame) -> pd.DataFrame:
+        block = SPAN.widen(before=120 * MINUTE)
+        rows = ingested(fleet, landed, block)
+        return anomaly_scorer(fleet, rows, region_mapper(fleet, SPAN), models, SPAN)
+
+    return settings, frame, scores
+
+
 CASES = {
+    "anomaly_score": scored,
     "carried_values": carried,
     "newly_changed": newly_changed,
     "persistent_outlier": persistent,
