@@ -20,7 +20,7 @@ from fleet_dagster.core.neighbourhood import (
     neighbourhood,
 )
 from fleet_dagster.core.root_cause import Origin
-from fleet_dagster.core.significance import LEVELS, GroupTest, Recent
+from fleet_dagster.core.significance import LEVELS, Recent, significant_groups
 
 
 def pattern(onsets: list[int], regions: list[int], explained: float = 0.0) -> str:
@@ -72,20 +72,17 @@ def test_signatures_are_alike_beyond_a_cosine_of_seven_tenths() -> None:
     assert linked_by_signature(signatures)[0].tolist() == [True, True, False, False]
 
 
-def test_the_p_value_is_the_chance_times_the_groups_looked_at_within_the_hour() -> None:
-    place = neighbourhood(np.zeros(3, dtype=np.int64), [], np.full(3, 0.03))
+def test_the_p_value_is_the_chance_times_the_groups_and_spans_of_a_day() -> None:
+    place = neighbourhood(np.zeros(3, dtype=np.int64), [], np.full(3, 3e-3))
     pair = Recent(
         site=np.array([0, 1]),
         is_new=np.array([True, True]),
         owner=np.array([-1, -1]),
         signature=np.zeros((2, 1)),
     )
-    p = 1 - math.exp(-0.03 / 6)  # ten minutes of an alarm every 33 hours
+    p = 1 - math.exp(-3e-3 / 6)  # ten minutes of an alarm every two weeks
     chance = 3 * p**2 * (1 - p) + p**3
-    test = GroupTest(windows_per_h=60)
-    (first,) = test.significant(LEVELS[1], place, pair, window=100)
-    (second,) = test.significant(LEVELS[1], place, pair, window=159)
-    (later,) = test.significant(LEVELS[1], place, pair, window=219)
-    assert first.p_value == pytest.approx(chance)
-    assert second.p_value == pytest.approx(2 * chance)
-    assert later.p_value == pytest.approx(chance)
+    (found,) = significant_groups(LEVELS[1], place, pair, windows_per_h=60)
+    assert found.p_value == pytest.approx(2 * 144 * chance)  # a region and the fleet, ten minutes
+    often = neighbourhood(np.zeros(3, dtype=np.int64), [], np.full(3, 3e-2))
+    assert not significant_groups(LEVELS[1], often, pair, windows_per_h=60)
