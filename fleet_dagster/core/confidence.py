@@ -8,26 +8,20 @@ VERSION = "1"
 """Raised with every calibration."""
 LEAST_P = 1e-12
 """p-values below are as good as this one."""
+LONE: Mapping[str, float] = {"intercept": 0.0, "log2_peak_ratio": 1.0}
+SEVERAL: Mapping[str, float] = {"intercept": 0.0, "minus_log10_p": 0.5}
+"""Weights of the figures for incidents of one site and of several, as `python -m benchmarks.root_cause.calibrate` prints them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the confidence is told from."""
+    """What the confidence is told from; all of it stands in the incident's row."""
 
     n_sites: int
     peak_ratio: float
     """Median over the sites of their largest E/U. [1]"""
     p_value: float
     """Chance of so many alarms at once; NaN for one site, or where nothing was tested."""
-    cohesion: float
-    """How alike the sites' signatures are. [1]"""
-    explained: float
-    """Share of the other sites that depend on the origin. [1]"""
-
-
-LONE: Mapping[str, float] = {"intercept": 0.0, "log2_peak_ratio": 1.0}
-SEVERAL: Mapping[str, float] = {"intercept": 0.0, "minus_log10_p": 0.5}
-"""Coefficients as written by `python -m benchmarks.root_cause.calibrate`."""
 
 
 def features_of(evidence: Evidence) -> dict[str, float]:
@@ -41,7 +35,7 @@ def features_of(evidence: Evidence) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        One figure per coefficient; those of one site where there is one.
+        One figure per weight; a p-value that is not known counts as 1.
     """
     peak = math.log2(max(evidence.peak_ratio, 1e-3))
     if evidence.n_sites == 1:
@@ -52,8 +46,6 @@ def features_of(evidence: Evidence) -> dict[str, float]:
         "log2_peak_ratio": peak,
         "log2_n_sites": math.log2(evidence.n_sites),
         "minus_log10_p": -math.log10(min(1.0, max(p, LEAST_P))),
-        "cohesion": evidence.cohesion,
-        "explained": evidence.explained,
     }
 
 
@@ -72,5 +64,5 @@ def confidence_of(evidence: Evidence) -> float:
     """
     weights = LONE if evidence.n_sites == 1 else SEVERAL
     figures = features_of(evidence)
-    total = sum(weights.get(name, 0.0) * figure for name, figure in figures.items())
+    total = sum(weight * figures[name] for name, weight in weights.items())
     return round(1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total)))), 9)

@@ -85,24 +85,6 @@ def severity_of(n_sites: int, peak_ratio: float) -> str:
     return "critical" if n_sites > 1 and size >= CRITICAL_FROM else "warning"
 
 
-def cohesion_of(signatures: NDArray[np.float64]) -> float:
-    """Compute how alike the sites' signatures are.
-
-    Parameters
-    ----------
-    signatures : ndarray, shape (n, n_kpis)
-        Weight of each KPI in each site's deviation. [1]
-
-    Returns
-    -------
-    float
-        Mean cosine of the signatures and their mean direction: 1 for equal ones; 0 where all are zeros. [1]
-    """
-    length = np.sqrt(np.sum(signatures**2, axis=1, keepdims=True))
-    unit = np.divide(signatures, length, out=np.zeros(signatures.shape), where=length > 0)
-    return float(np.sqrt(np.sum(np.mean(unit, axis=0) ** 2)))
-
-
 def dominant_domain(peaks: NDArray[np.float64]) -> int:
     """Choose the domain that deviates most.
 

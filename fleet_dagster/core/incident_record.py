@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from fleet_dagster.core.confidence import Evidence, confidence_of
 from fleet_dagster.core.incident_profile import (
     Extent,
-    cohesion_of,
     dominant_domain,
     pattern_of,
     severity_of,
@@ -145,11 +144,5 @@ def record_of(members: Members, place: Neighbourhood, p_value: float) -> Record:
         root_kpi=int(np.argmax(weights)) if origin.is_determined and weights.any() else None,
         candidates=tuple(site[origin.order[:MOST_CANDIDATES]].tolist()),
         severity=severity_of(n, peak_ratio),
-        evidence=Evidence(
-            n_sites=n,
-            peak_ratio=peak_ratio,
-            p_value=p_value,
-            cohesion=cohesion_of(members.signature),
-            explained=origin.explained,
-        ),
+        evidence=Evidence(n_sites=n, peak_ratio=peak_ratio, p_value=p_value),
     )

@@ -19,7 +19,7 @@ from fleet_dagster.core.incident_record import (
     record_of,
 )
 from fleet_dagster.core.neighbourhood import Neighbourhood
-from fleet_dagster.core.significance import LEVELS, Found, GroupTest, Recent, alike_groups
+from fleet_dagster.core.significance import LEVELS, Found, Recent, alike_groups, significant_groups
 from fleet_dagster.model.lookbacks import INCIDENT_WINDOWS
 
 PlaceOf = Callable[[int], Neighbourhood]
@@ -53,7 +53,6 @@ class Replay:
     _signature: NDArray[np.float64] = field(init=False)
     _is_peak: NDArray[np.bool_] = field(init=False)
     """Rows that deviate more than all before in their episode: only they make an incident worse."""
-    _test: GroupTest = field(init=False)
     _at: int = field(init=False)
     _n_taken: int = 0
     """Rows taken in so far."""
@@ -67,7 +66,6 @@ class Replay:
         self._owner = np.full(n, -1, dtype=np.int64)
         self._peak = np.zeros((n, self.n_domains))
         self._signature = np.zeros((n, self.anomalies.shares.shape[1]))
-        self._test = GroupTest(self.windows_per_h)
         self._at = self.first
 
     def open_sites(self) -> list[tuple[Name, set[int]]]:
@@ -155,9 +153,8 @@ class Replay:
         for level in LEVELS:
             seen = self._recent(recent, new)
             if seen.is_new.any():
-                self._join(
-                    recent, self._test.significant(level, place, seen, window=window), window
-                )
+                groups = significant_groups(level, place, seen, self.windows_per_h)
+                self._join(recent, groups, window)
 
     def _recent(self, episodes: NDArray[np.int64], new: NDArray[np.int64]) -> Recent:
         return Recent(

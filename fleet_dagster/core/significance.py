@@ -1,8 +1,7 @@
 """Whether alarms at once are more than chance: which groups are looked at, and what is kept."""
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,64 +71,64 @@ LEVELS = (
 """From the closest tie to the loosest."""
 
 
-@dataclass(slots=True)
-class GroupTest:
-    """Tests groups of alarms, and counts how many it has looked at within the hour."""
+def significant_groups(
+    level: Level, place: Neighbourhood, recent: Recent, windows_per_h: int
+) -> list[Found]:
+    """Find the groups of one level that alarm together more often than by chance.
 
-    windows_per_h: int
-    looks: deque[tuple[int, int]] = field(default_factory=deque)
-    """Windows and how many groups were tested in them."""
+    Parameters
+    ----------
+    level : Level
+        The tie looked at.
+    place : Neighbourhood
+        The fleet.
+    recent : Recent
+        Alarms that began within 10 windows.
+    windows_per_h : int
+        Windows in an hour.
 
-    def significant(
-        self,
-        level: Level,
-        place: Neighbourhood,
-        recent: Recent,
-        *,
-        window: int,
-    ) -> list[Found]:
-        """Find the groups of one level that alarm together more often than by chance.
+    Returns
+    -------
+    list of Found
+        Groups that hold a new alarm and are kept: p-value at most 0.01.
 
-        Parameters
-        ----------
-        level : Level
-            The tie looked at.
-        place : Neighbourhood
-            The fleet.
-        recent : Recent
-            Alarms that began within 10 windows.
-        window : int
-            The window.
+    Notes
+    -----
+    A group of k alarms is tested by the chance that k or more of its sites' alarms begin within 10 windows, given how often
+    each has in the past. A group that holds an incident's recent alarms is tested whole, theirs included. The chance is
+    multiplied by the number of groups there are and of spans of 10 windows in a day: of a hundred days of unrelated alarms
+    one may show an incident of several sites.
+    """
+    same = (recent.owner[:, None] == recent.owner) & (recent.owner >= 0)
+    labels = components(level.linked(place, recent) | same)
+    found = []
+    for label in np.unique(labels[recent.is_new]):
+        members = np.flatnonzero(labels == label)
+        if np.unique(recent.site[members]).size > 1:
+            chance = _chance(level, place, recent.site[members], windows_per_h)
+            p_value = min(1.0, chance * n_looks(place, windows_per_h))
+            found.append(Found(members, p_value))
+    return [group for group in found if round(group.p_value, DECIMALS) <= MOST_P]
 
-        Returns
-        -------
-        list of Found
-            Groups that hold a new alarm and are kept, each with its p-value times the groups tested within the hour.
 
-        Notes
-        -----
-        A group of k alarms is tested by the chance that k or more of its sites' alarms begin within 10 windows, given how often
-        each has in the past. A group that holds an incident's recent alarms is tested whole, theirs included.
-        """
-        same = (recent.owner[:, None] == recent.owner) & (recent.owner >= 0)
-        labels = components(level.linked(place, recent) | same)
-        tried = []
-        for label in np.unique(labels[recent.is_new]):
-            members = np.flatnonzero(labels == label)
-            if np.unique(recent.site[members]).size > 1:
-                p = _chance(level, place, recent.site[members], self.windows_per_h)
-                tried.append((members, p))
-        n_looks = self._count(window, len(tried))
-        kept = [Found(members, min(1.0, p * n_looks)) for members, p in tried]
-        return [found for found in kept if round(found.p_value, DECIMALS) <= MOST_P]
+def n_looks(place: Neighbourhood, windows_per_h: int) -> float:
+    """Count the groups and spans that a day gives chance to play with.
 
-    def _count(self, window: int, n_groups: int) -> int:
-        """Book the groups tested in a window, and return how many have been within the hour."""
-        while self.looks and self.looks[0][0] <= window - self.windows_per_h:
-            self.looks.popleft()
-        if n_groups:
-            self.looks.append((window, n_groups))
-        return sum(n for _, n in self.looks)
+    Parameters
+    ----------
+    place : Neighbourhood
+        The fleet.
+    windows_per_h : int
+        Windows in an hour.
+
+    Returns
+    -------
+    float
+        Chains of at least two sites, regions, and the fleet, times the spans of 10 windows in 24 hours.
+    """
+    chains = np.bincount(place.chain[place.is_present])
+    n_groups = int(np.sum(chains > 1)) + np.unique(place.region[place.is_present]).size + 1
+    return n_groups * 24 * windows_per_h / INCIDENT_WINDOWS
 
 
 def alike_groups(place: Neighbourhood, recent: Recent) -> list[Found]:

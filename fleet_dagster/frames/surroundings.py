@@ -13,7 +13,7 @@ from fleet_dagster.core.sampling import training_day_in_force
 from fleet_dagster.core.windows import Span, ceil_to
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet, mappings_as_of, valid_from
-from fleet_dagster.model.tables import ALL_DOMAINS, UNMAPPED
+from fleet_dagster.model.tables import UNMAPPED
 
 PRIOR_ONSETS, PRIOR_H = 0.5, 28 * 24.0
 """What a site is given besides its history: half an alarm in 28 days."""
@@ -87,19 +87,13 @@ class Surroundings:
 def onset_rates(models: pd.DataFrame) -> Mapping[tuple[str, str], float]:
     """Return how often an alarm of a site has begun, by scope and scope id: (onsets + 0.5) / (exposure + 28 d) [1/h].
 
-    An alarm is one in any domain: that of all KPIs, or, where they are more, those of the domains together. Sites that are
-    still warming up are left to their region.
+    An alarm is one in any domain; those of several domains count each, for mere chance seldom strikes two at once. Sites
+    that are still warming up are left to their region.
     """
     if models.empty:
         return {}
     own = models[(models["scope"] == "region") | (models["state"] == "trained")]
-    is_all = (own["domain"] == ALL_DOMAINS).to_numpy(np.bool_)
-    whole = own[is_all].groupby(["scope", "scope_id"], observed=True)
-    parts = own[~is_all].groupby(["scope", "scope_id"], observed=True)["n_onsets"].sum()
-    return {
-        (str(scope), str(name)): (
-            max(float(rows["n_onsets"].sum()), float(parts.get((scope, name), 0))) + PRIOR_ONSETS
-        )
-        / (float(rows["exposure_h"].sum()) + PRIOR_H)
-        for (scope, name), rows in whole
-    }
+    counts = own.groupby(["scope", "scope_id"], observed=True)
+    onsets, hours = counts["n_onsets"].sum(), counts["exposure_h"].max()
+    rates = (onsets + PRIOR_ONSETS) / (hours + PRIOR_H)
+    return {(str(key[0]), str(key[1])): float(rate) for key, rate in rates.to_dict().items()}

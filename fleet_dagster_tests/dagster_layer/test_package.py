@@ -48,6 +48,7 @@ PUBLIC = {
     "Kpi",
     "RegionMapping",
     "compute_health_score",
+    "correlate_anomalies",
     "create_fleet",
     "default_weights_energy",
     "default_weights_logistics",
