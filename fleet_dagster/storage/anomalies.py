@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleet_dagster.core.windows import DAY, Span, floor_to
+from fleet_dagster.model.lookbacks import INCIDENT_HISTORY_DAYS
 from fleet_dagster.model.tables import (
     ALL_DOMAINS,
     ANOMALY_SCORE,
@@ -18,8 +19,8 @@ from fleet_dagster.model.tables import (
 )
 from fleet_dagster.storage.store import Store
 
-OPEN_REACH = 4 * DAY
-"""How far back the newest row of an open incident can lie: one that lasts gets a new id, and so a row, at midnight after two days."""
+OPEN_REACH = (INCIDENT_HISTORY_DAYS + 1) * DAY
+"""How far before a day the newest row of an open incident can lie: one that began earlier goes on under a new id, and so has a row."""
 _OPEN = ("opened", "changed")
 _COLUMNS = tuple(
     c for c in FLEET_CORRELATION.column_names if c not in ("fleet", "day", "window_end")

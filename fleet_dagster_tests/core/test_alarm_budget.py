@@ -95,7 +95,7 @@ def simulated(
 
     normal = errors(5760, 1.0)
     start = np.array([tail_start(e) for e in normal])
-    level = start * tail_level((normal / start[:, None]).ravel(), ALPHA / n_sites)
+    level = start * tail_level((normal / start[:, None]).ravel(), ALPHA / n_sites, 96)
     return np.asarray(score_of(errors(n_windows, spread) + drift, level[:, None]))
 
 
