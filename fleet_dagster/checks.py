@@ -4,13 +4,31 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from fleet_dagster.metadata import Figures
-from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, Table
+from fleet_dagster.core.alarm_budget import (
+    OFTEN,
+    AlarmRate,
+    is_estranged,
+    is_restless,
+    probability_within_budget,
+)
+from fleet_dagster.core.tail import ALPHA
+from fleet_dagster.model.tables import ANOMALY_SCORE, INGEST_STATS, QUARANTINE, Table
 from fleet_dagster.refresh.refresh import Outcome
+from fleet_dagster.views.score_figures import Figures
 
 FITS = "fits_its_definition"
 ACCOUNTED = "every_snapshot_accounted_for"
 QUARANTINE_SHARE = "nothing_in_quarantine"
+ALARM_RATE = "alarm_rate_within_budget"
+_CALM = (
+    "- Brief anomalies are more than chance explains. Raise the threshold (`fleet config set {fleet} anomaly_threshold=0.7`), or, "
+    "where a few sites make them (`worst_site`), let these forget what was normal: "
+    "`fleet config rebaseline SITE --fleet {fleet} --from DAY`."
+)
+_RELEARN = (
+    "- Most sites are anomalous for much of the time. Either the whole fleet has an incident (see `fleet_correlation`), or it runs "
+    "differently now: `fleet config rebaseline SITE --fleet {fleet} --from DAY`, DAY being when that began."
+)
 
 
 def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
@@ -40,6 +58,17 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
                 description="Warns when snapshots could not be used, by reason.",
             )
         )
+    if table is ANOMALY_SCORE:
+        specs.append(
+            dg.AssetCheckSpec(
+                ALARM_RATE,
+                asset=key,
+                description=(
+                    f"Warns when sites are anomalous more often than chance explains, real faults left aside: brief anomalies in "
+                    f"more than {ALPHA:.0%} of the windows, or a typical site that is anomalous in more than {OFTEN:.0%} of them."
+                ),
+            )
+        )
     return specs
 
 
@@ -52,6 +81,8 @@ def results_of(
         results.append(_accounted(figures))
     if outcome.table is QUARANTINE:
         results.append(_quarantined(figures))
+    if outcome.table is ANOMALY_SCORE:
+        results.append(_alarm_rate(key.path[0], figures))
     over = dg.MetadataValue.text(_range_of(list(figures)))
     return [r._replace(asset_key=key, metadata={**r.metadata, "partitions": over}) for r in results]
 
@@ -101,4 +132,40 @@ def _quarantined(figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
         passed=not reasons,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"snapshots": sum(reasons.values()), "reasons": dg.MetadataValue.md(table)},
+    )
+
+
+def _alarm_rate(fleet: str, figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
+    rates = {partition: _rate(own) for partition, own in figures.items() if own.get("sites_scored")}
+    over = {p: r for p, r in rates.items() if is_restless(r) or is_estranged(r)}
+    head = "| partition | brief anomalies | chance of that | typical site anomalous | lasting |\n|---|---|---|---|---|\n"
+    lines = [
+        f"| {partition} | {rate.chance_share:.1%} of {rate.n_windows} windows | {probability_within_budget(rate.chance_share, rate.n_windows):.2g} "
+        f"| {rate.typical_share:.1%} | {rate.n_lasting} of {rate.n_sites} sites |"
+        for partition, rate in (over or rates).items()
+    ]
+    advice = [
+        *([_CALM] if any(is_restless(r) for r in over.values()) else []),
+        *([_RELEARN] if any(is_estranged(r) for r in over.values()) else []),
+    ]
+    said = {"what_to_do": dg.MetadataValue.md("\n".join(advice).format(fleet=fleet))}
+    return dg.AssetCheckResult(
+        check_name=ALARM_RATE,
+        passed=not over,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "budget_pct": 100 * ALPHA,
+            "rates": dg.MetadataValue.md(head + "\n".join(lines) if lines else "nothing scored"),
+            **(said if over else {}),
+        },
+    )
+
+
+def _rate(own: Figures) -> AlarmRate:
+    return AlarmRate(
+        n_windows=int(own["windows_scored"]),
+        n_sites=int(own["sites_scored"]),
+        chance_share=float(own["chance_alarm_pct"]) / 100,
+        n_lasting=int(own["lasting_alarm_sites"]),
+        typical_share=float(own["typical_site_anomalous_pct"]) / 100,
     )

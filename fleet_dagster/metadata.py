@@ -6,26 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import Span, iso, union
-from fleet_dagster.model.config import Kpi
+from fleet_dagster.model.config import FleetConfig, Kpi
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
-    FLEET_KPI,
-    INGEST_STATS,
-    QUARANTINE,
-    REGIONAL_HEALTH,
-    SITE_KPI,
-    SITE_RANKING,
-    UNMAPPED,
+    ANOMALY_SCORE,
+    BASELINE_MODEL,
+    FLEET_CORRELATION,
     Column,
     Table,
 )
+from fleet_dagster.storage.anomalies import open_incidents
 from fleet_dagster.storage.store import Store
-
-Figures = dict[str, float | int | str]
+from fleet_dagster.views.incident_table import incident_table
+from fleet_dagster.views.score_figures import (
+    Figures,
+    ScoreGrid,
+    incident_figures,
+    model_figures,
+    score_figures,
+    worst_sites,
+)
+from fleet_dagster.views.score_plot import SITES, plot_in_markdown
+from fleet_dagster.views.table_figures import SUMMARIES
 
 
 def column_schema(table: Table, kpis: Sequence[Kpi]) -> dg.TableSchema:
@@ -49,7 +54,9 @@ def partition_figures(
     store: Store, table: Table, fleet: str, spans: Mapping[str, Span], written: Sequence[Span]
 ) -> dict[str, Figures]:
     """Return the figures of each partition, from one read of what is stored; `written` are the windows just written."""
-    summarise, columns = _SUMMARIES.get(table.name, (_no_more, ()))
+    if table.name in _READERS:
+        return _read_figures(store, table, fleet, spans, written)
+    summarise, columns = SUMMARIES.get(table.name, (_no_more, ()))
     whole = Span(min(s.start for s in spans.values()), max(s.end for s in spans.values()))
     rows = store.lake.read(table, fleet, whole, columns=["window_start", *columns])
     starts = rows.column("window_start").cast(pa.int64()).to_numpy()
@@ -65,11 +72,42 @@ def partition_figures(
     return figures
 
 
+def pictures(
+    store: Store, table: Table, config: FleetConfig, span: Span
+) -> dict[str, dg.MetadataValue]:
+    """Return what a run shows once of the windows that it was asked for: the worst sites' scores, or the open incidents."""
+    if table is ANOMALY_SCORE:
+        settings = store.registry.fleet(config).settings_at(max(span.start, span.end - 1))
+        names = worst_sites(store, config.name, span, SITES)
+        grid = ScoreGrid.read(store, config.name, span, sites=names)
+        plot = plot_in_markdown(grid, span, settings.anomaly_threshold)
+        return {"worst_sites": dg.MetadataValue.md(plot)}
+    if table is FLEET_CORRELATION:
+        incidents = open_incidents(store, config.name, span.end)
+        return {"open_incidents": dg.MetadataValue.md(incident_table(incidents, iso(span.end)))}
+    return {}
+
+
 def storm_state(storm: StormEpisode | None) -> Figures:
     """Return what an asset tells of the storm that is on."""
     if storm is None:
         return {"storm": "none"}
     return {"storm": storm.episode_id, "storm_since": iso(storm.start), "storm_cause": storm.cause}
+
+
+def _read_figures(
+    store: Store, table: Table, fleet: str, spans: Mapping[str, Span], written: Sequence[Span]
+) -> dict[str, Figures]:
+    """Return the figures of tables that are too large to be read whole, or that need more than a partition's rows."""
+    fresh = union(list(written))
+    return {
+        key: {
+            **_READERS[table.name](store, fleet, span),
+            "dagster/row_count": store.lake.count(table, fleet, [span]),
+            "rows_written": store.lake.count(table, fleet, [s.clip(span) for s in fresh]),
+        }
+        for key, span in spans.items()
+    }
 
 
 def _within(starts: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
@@ -107,102 +145,8 @@ def _no_more(_rows: pa.Table) -> Figures:
     return {}
 
 
-def _float(value: pa.Scalar) -> float:
-    return float(value.as_py())
-
-
-def _fleet_figures(rows: pa.Table) -> Figures:
-    if not rows.num_rows:
-        return {}
-    last = rows.take(pc.sort_indices(rows, sort_keys=[("window_start", "descending")])[:1])
-    return {
-        "fleet_health_mean": _float(pc.mean(rows["fleet_health"])),
-        "fleet_health_min": _float(pc.min(rows["fleet_health"])),
-        "fleet_health_newest": _float(last["fleet_health"][0]),
-        "coverage_mean": _float(pc.mean(rows["coverage"])),
-        "ingestion_mode_newest": str(last["ingestion_mode"][0].as_py()),
-        "storm_windows": int(
-            pc.sum(pc.equal(rows["ingestion_mode"].cast(pa.string()), "storm")).as_py()
-        ),
-        "sites_not_online_max": int(
-            pc.max(pc.subtract(rows["total_sites"], rows["sites_online"])).as_py()
-        ),
-    }
-
-
-def _regional_figures(rows: pa.Table) -> Figures:
-    """Look at the regions that mappings name: what nobody mapped has no region to blame."""
-    regions = rows["region_id"].cast(pa.string())
-    mapped = pc.not_equal(regions, UNMAPPED)
-    rows, regions = rows.filter(mapped), regions.filter(mapped)
-    if not rows.num_rows:
-        return {}
-    plain = pa.table({"region_id": regions, "health_score": rows["health_score"]})
-    means = plain.group_by("region_id").aggregate([("health_score", "mean")])
-    worst = means.take(pc.sort_indices(means, sort_keys=[("health_score_mean", "ascending")])[:1])
-    return {
-        "regions": means.num_rows,
-        "worst_region": str(worst["region_id"][0].as_py()),
-        "worst_region_health_mean": _float(worst["health_score_mean"][0]),
-        "critical_region_windows": int(
-            pc.sum(pc.equal(rows["band"].cast(pa.string()), "critical")).as_py()
-        ),
-    }
-
-
-def _ranking_figures(rows: pa.Table) -> Figures:
-    if not rows.num_rows:
-        return {}
-    lasting = rows.filter(rows["is_persistent_outlier"])
-    return {
-        "outlier_pct": 100.0 * _float(pc.mean(rows["is_outlier"].cast(pa.int8()))),
-        "persistent_outlier_sites": len(pc.unique(lasting["site_id"].cast(pa.string()))),
-    }
-
-
-def _site_figures(rows: pa.Table) -> Figures:
-    if not rows.num_rows:
-        return {}
-    return {
-        "snapshots_used": int(pc.sum(rows["n_snapshots"]).as_py() or 0),
-        "duplicates": int(pc.sum(rows["n_duplicates"]).as_py() or 0),
-        "stale_pct": 100.0 * rows["last_seen"].null_count / rows.num_rows,
-        "low_quality_pct": 100.0 * _float(pc.mean(rows["is_low_quality"].cast(pa.int8()))),
-        "kpis_present_mean": _float(pc.mean(rows["kpi_count"])),
-        "published_pct": 100.0 * _float(pc.mean(rows["published"].cast(pa.int8()))),
-    }
-
-
-def _book_figures(rows: pa.Table) -> Figures:
-    names = ("landed", "used", "duplicates", "quarantined", "sampled_out")
-    return {name: int(pc.sum(rows[name]).as_py() or 0) for name in names}
-
-
-def _quarantine_figures(rows: pa.Table) -> Figures:
-    counts = sorted(
-        (
-            (c["values"], c["counts"])
-            for c in pc.value_counts(rows["problem"].cast(pa.string())).to_pylist()
-        ),
-        key=str,
-    )
-    return {f"problem_{name}": int(count) for name, count in counts}
-
-
-_SUMMARIES: dict[str, tuple[Callable[[pa.Table], Figures], tuple[str, ...]]] = {
-    FLEET_KPI.name: (
-        _fleet_figures,
-        ("fleet_health", "coverage", "total_sites", "sites_online", "ingestion_mode"),
-    ),
-    REGIONAL_HEALTH.name: (_regional_figures, ("region_id", "health_score", "band")),
-    SITE_RANKING.name: (_ranking_figures, ("site_id", "is_outlier", "is_persistent_outlier")),
-    SITE_KPI.name: (
-        _site_figures,
-        ("n_snapshots", "n_duplicates", "last_seen", "is_low_quality", "kpi_count", "published"),
-    ),
-    INGEST_STATS.name: (
-        _book_figures,
-        ("landed", "used", "duplicates", "quarantined", "sampled_out"),
-    ),
-    QUARANTINE.name: (_quarantine_figures, ("problem",)),
+_READERS: dict[str, Callable[[Store, str, Span], Figures]] = {
+    ANOMALY_SCORE.name: score_figures,
+    BASELINE_MODEL.name: model_figures,
+    FLEET_CORRELATION.name: incident_figures,
 }

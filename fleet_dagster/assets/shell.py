@@ -10,7 +10,7 @@ from fleet_dagster import checks
 from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key, asset_spec
 from fleet_dagster.core.windows import SECOND, Span
-from fleet_dagster.metadata import Figures, partition_figures, storm_state
+from fleet_dagster.metadata import partition_figures, pictures, storm_state
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, Table
@@ -19,6 +19,7 @@ from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.run_requests import STORM_CONFIG
 from fleet_dagster.storage.store import Store
+from fleet_dagster.views.score_figures import Figures
 
 RECOMPUTE_TAG = "fleet/recompute"
 """Run tag: compute windows even where they are proven current."""
@@ -130,9 +131,12 @@ class _Step:
             **(storm_state(self._storm) if outcome.table is FLEET_KPI else {}),
             "table_uri": dg.MetadataValue.path(self.store.lake.uri(outcome.table)),
         }
+        shown_once = pictures(self.store, outcome.table, self.config, self.whole)
+        newest = max(self.spans, key=lambda partition: self.spans[partition].start)
         for partition, own in figures.items():
+            once = shown_once if partition == newest else {}
             self.context.add_asset_metadata(
-                {**own, **self._windows_done(outcome, partition), **of_the_run},
+                {**own, **self._windows_done(outcome, partition), **of_the_run, **once},
                 asset_key=key,
                 partition_key=partition,
             )

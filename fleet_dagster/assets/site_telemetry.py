@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import dagster as dg
 
 from fleet_dagster.assets.spec import asset_key, asset_spec
-from fleet_dagster.metadata import Figures
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import SITE_TELEMETRY
 from fleet_dagster.partitions import Partitions
+from fleet_dagster.views.score_figures import Figures
 
 
 def site_telemetry(config: FleetConfig, partitions: Partitions) -> dg.AssetSpec:

@@ -14,11 +14,12 @@ from fleet_dagster.cli.recorded import (
     since,
 )
 from fleet_dagster.cli.setup import schema_text
+from fleet_dagster.cli.sites import fleet_with, refuse_unmapped
 from fleet_dagster.cli.spans import read_instant
 from fleet_dagster.cli.terminal import json_option, note, print_json, utc
 from fleet_dagster.model.changes import differences
 from fleet_dagster.model.config import HotSettings
-from fleet_dagster.model.edits import SETTABLE, set_values
+from fleet_dagster.model.edits import SETTABLE, rebaseline_site, set_values
 from fleet_dagster.storage.status import instant
 from fleet_dagster.storage.versions import VersionHistory
 
@@ -137,6 +138,40 @@ def set_(
 
     edit_settings(opened, edit, start=asked, source=f"fleet config set {' '.join(values)}")
     nothing = "nothing to change: those values are in force already"
+    show_recorded(opened, after=after, asked=asked, as_json=as_json, nothing=nothing)
+
+
+@config.command()
+@click.argument("site")
+@click.option(
+    "--from",
+    "start",
+    required=True,
+    metavar="DAY|INSTANT",
+    help="What the site sent before is forgotten; rounded up to a window. Without an offset: the fleet's time zone.",
+)
+@click.option("--fleet", help="Fleet of the site. [default: the fleet that has it]")
+@json_option
+@installation_options
+@click.pass_obj
+def rebaseline(place: Place, site: str, *, start: str, fleet: str | None, as_json: bool) -> None:
+    """Let a site forget what was normal before an instant.
+
+    For a site that was rebuilt, repaired or is operated differently: its anomaly scores are those of a stranger until it has
+    learnt again. Baselines of training days after that instant leave out what it sent before. Until one has 200 windows of the
+    site it is compared with its region, and its scores say `warming_up`.
+    """
+    opened = OpenFleet.of(place, fleet or fleet_with(place, site))
+    asked = read_instant(opened.config, start, name="--from")
+    refuse_unmapped(opened, site, opened.next_window(asked))
+    after = opened.store.registry.newest_version(opened.config.name)
+
+    def edit(settings: HotSettings, at: int) -> HotSettings:
+        return rebaseline_site(settings, site, at=at)
+
+    source = f"fleet config rebaseline {site} --from {start}"
+    edit_settings(opened, edit, start=asked, source=source)
+    nothing = f"nothing to change: site {site} forgets what it sent before then already"
     show_recorded(opened, after=after, asked=asked, as_json=as_json, nothing=nothing)
 
 

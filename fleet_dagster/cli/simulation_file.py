@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 from pyarrow import parquet as pq
 
@@ -57,10 +58,20 @@ def _parquet(path: Path, stack: ExitStack) -> Callable[[pa.Table], None]:
     return write
 
 
+def joined_lists(rows: pa.Table) -> pa.Table:
+    """Return rows with lists as text, items joined by `;`: a cell of a CSV file holds no list."""
+    for i, field in enumerate(rows.schema):
+        if pa.types.is_list(field.type):
+            texts = rows.column(i).cast(pa.list_(pa.string()))
+            rows = rows.set_column(i, field.name, pc.binary_join(texts, ";"))
+    return rows
+
+
 def _csv(path: Path, stack: ExitStack) -> Callable[[pa.Table], None]:
     opened: list[pa_csv.CSVWriter] = []
 
     def write(rows: pa.Table) -> None:
+        rows = joined_lists(rows)
         if not opened:
             options = pa_csv.WriteOptions(quoting_style="needed")
             opened.append(

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from fleet_dagster.cli.anomalies import show_anomalies, show_site_anomaly
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.restated import list_restated, refuse_wrong_use
 from fleet_dagster.cli.spans import optional_from, optional_to, read_instant
@@ -145,6 +146,7 @@ def _show(screen: Console, now: FleetStatus) -> None:
     screen.print(f"  coverage  {now.coverage:.1%} of the weight reports; site health {_range(now)}")
     screen.print(_regions(now))
     _show_outliers(screen, now)
+    show_anomalies(screen, now)
     _show_freshness(screen, now)
 
 
@@ -191,6 +193,13 @@ def _show_site(store: Store, site: str, fleets: list[FleetStatus], *, as_json: b
 
 
 def _describe_site(screen: Console, one: SiteStatus) -> None:
+    """Say how a site stands."""
+    _show_row(screen, one)
+    _show_rank(screen, one)
+    show_site_anomaly(screen, one)
+
+
+def _show_row(screen: Console, one: SiteStatus) -> None:
     screen.print(
         f"[bold]{one.site_id}[/bold]  {one.fleet}, region {one.region_id}, {utc(one.window_start)}"
     )
@@ -201,6 +210,9 @@ def _describe_site(screen: Console, one: SiteStatus) -> None:
     screen.print(
         f"  row       {one.disposition}, {one.kpi_count} KPIs; last seen {utc(one.last_seen, 'longer ago than the staleness threshold')}"
     )
+
+
+def _show_rank(screen: Console, one: SiteStatus) -> None:
     if one.ranked_at is None or one.composite_score is None:
         screen.print("  ranking   none in the last day")
         return

@@ -1,5 +1,6 @@
 """What differs between two versions of a fleet's hot settings, in words a person reads."""
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ THRESHOLDS = (
     "staleness_threshold_s",
 )
 """Hot settings that are one number each."""
+_LABELS = {"region_id": "region", "baseline_from": "normal is learnt from (baseline_from)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _sites(old: tuple[RegionMapping, ...], new: tuple[RegionMapping, ...]) -> It
             yield Change(site, was and f"in {was.region_id}", now and f"in {now.region_id}")
             continue
         for field in RegionMapping.model_fields:
-            label = {"region_id": "region"}.get(field, field)
+            label = _LABELS.get(field, field)
             yield from _changed(f"{site}, {label}", getattr(was, field), getattr(now, field))
 
 
@@ -99,4 +101,6 @@ def _changed(setting: str, old: object, new: object) -> Iterator[Change]:
 def _said(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(one) for one in value) or "nothing"
+    if isinstance(value, dt.datetime):
+        return f"{value.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,12 +1,13 @@
 """Partial edits of a fleet's hot settings: pure functions from one version to the next, checked by whoever records them."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleet_dagster.model.changes import THRESHOLDS
 from fleet_dagster.model.config import HotSettings, RegionMapping
 from fleet_dagster.model.errors import ConfigError
-from fleet_dagster.model.fleet import mappings_as_of, valid_from
+from fleet_dagster.model.fleet import EPOCH, mappings_as_of, valid_from
 from fleet_dagster.model.profiles import PRESETS, HealthWeights
 
 KPI_PREFIX = "weight."
@@ -49,6 +50,34 @@ def move_site(
         return _with(settings, region_mappings=(*settings.region_mappings, added))
     moved = current.model_copy(update=wanted)
     entries = tuple(moved if m is current else m for m in settings.region_mappings)
+    return _with(settings, region_mappings=entries)
+
+
+def rebaseline_site(settings: HotSettings, site_id: str, *, at: int) -> HotSettings:
+    """Let a site forget what was normal before an instant.
+
+    Parameters
+    ----------
+    settings : HotSettings
+        Settings in force at or after that instant.
+    site_id : str
+        The site.
+    at : int
+        The instant. [us]
+
+    Returns
+    -------
+    HotSettings
+        The settings with `baseline_from` in every mapping of the site, later ones included: where it moves to, what was
+        normal before does not come back. A mapping that forgets more already stays as it is.
+    """
+    since = EPOCH + dt.timedelta(microseconds=at)
+    entries = tuple(
+        m.model_copy(update={"baseline_from": max(since, m.baseline_from or since)})
+        if m.site_id == site_id
+        else m
+        for m in settings.region_mappings
+    )
     return _with(settings, region_mappings=entries)
 
 

@@ -101,12 +101,12 @@ class Lake:
         *,
         columns: Sequence[str] | None = None,
         time_column: str = "window_start",
+        where: pc.Expression | None = None,
         at: DeltaTable | None = None,
-        flag: str | None = None,
     ) -> pa.Table:
-        """Read the rows of a fleet whose `time_column` lies in the span, in no particular order; `at` pins a version.
+        """Read the rows of a fleet whose `time_column` lies in the span, in no particular order.
 
-        With a `flag`, only the rows for which that column is true: what holds none of them is not read at all.
+        Rows that `where` rules out are left out while files are read; `at` pins a version.
         """
         if span.is_empty:
             nothing = self.empty(table)
@@ -114,9 +114,22 @@ class Lake:
         with self._errors_told(table):
             dataset = self._dataset(table, fleet, span, at or self.newest(table))
             wanted = list(columns) if columns else None
-            rows = _during(time_column, span)
-            rows = rows & pc.field(flag) if flag else rows
-            return _plain_nulls(dataset.to_table(columns=wanted, filter=rows))
+            chosen = _during(time_column, span)
+            chosen = chosen if where is None else chosen & where
+            return _plain_nulls(dataset.to_table(columns=wanted, filter=chosen))
+
+    def count(self, table: Table, fleet: str, spans: Sequence[Span]) -> int:
+        """Count the rows of a fleet whose windows start within the spans, which do not overlap; no row is kept in memory."""
+        with self._errors_told(table):
+            return sum(
+                int(
+                    self._dataset(table, fleet, span, self.newest(table)).count_rows(
+                        filter=_during("window_start", span)
+                    )
+                )
+                for span in spans
+                if not span.is_empty
+            )
 
     def days(self, table: Table, fleet: str) -> list[int]:
         """Return the starts of the UTC days for which a fleet has rows, in microseconds."""

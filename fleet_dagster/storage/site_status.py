@@ -1,6 +1,7 @@
 """How one site stands, also between the windows in which it is published."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from fleet_dagster.core.publication import HEARTBEAT_EVERY
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, STATUS_NAMES
+from fleet_dagster.storage.anomalies import Incident, open_incidents, score_rows
 from fleet_dagster.storage.store import Store
 
 
@@ -33,6 +35,13 @@ class SiteStatus:
     rank_in_region: int | None
     rank_in_fleet: int | None
     is_persistent_outlier: bool | None
+    anomaly_state: str | None
+    """scored, warming_up or not_scored; None where no score has been computed."""
+    anomaly_score: float | None
+    top_kpis: Mapping[str, float]
+    """KPIs that make it anomalous, with their shares; empty unless it is."""
+    incident: Incident | None
+    """The open incident that it belongs to, the worst first."""
 
 
 def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteStatus | None:
@@ -42,6 +51,7 @@ def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteSta
     if own.empty:
         return None
     row, rank = own.iloc[0], _last_rank(store, fleet, site_id, window)
+    score = _score(store, fleet, site_id, window)
     return SiteStatus(
         fleet=fleet,
         site_id=site_id,
@@ -58,6 +68,12 @@ def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteSta
         rank_in_region=None if rank is None else int(rank["rank_in_region"]),
         rank_in_fleet=None if rank is None else int(rank["rank_in_fleet"]),
         is_persistent_outlier=None if rank is None else bool(rank["is_persistent_outlier"]),
+        anomaly_state=None if score is None else str(score["state"]),
+        anomaly_score=None if score is None else score["score"],
+        top_kpis={} if score is None else _shares(score),
+        incident=next(
+            (i for i in open_incidents(store, fleet, window.end) if site_id in i.sites), None
+        ),
     )
 
 
@@ -79,6 +95,19 @@ def published_fraction(store: Store, fleet: str, window: Span) -> float | None:
     rows = store.frame(SITE_KPI, fleet, window)
     reporting = rows[rows["last_seen"].notna()]
     return None if reporting.empty else float(reporting["published"].mean())
+
+
+def _score(
+    store: Store, fleet: str, site_id: str, window: Span
+) -> dict[str, Any] | None:  # Any: cells of several types
+    """Return a site's score over all KPIs in a window."""
+    columns = ["state", "score", "top_kpis", "top_shares"]
+    rows = score_rows(store, fleet, window, columns, sites=[site_id]).to_pylist()
+    return rows[0] if rows else None
+
+
+def _shares(score: Mapping[str, Any]) -> dict[str, float]:  # Any: cells of several types
+    return dict(zip(score["top_kpis"] or (), score["top_shares"] or (), strict=True))
 
 
 def _last_rank(

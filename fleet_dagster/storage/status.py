@@ -19,6 +19,7 @@ from fleet_dagster.model.tables import (
     STATUS_NAMES,
     Table,
 )
+from fleet_dagster.storage.anomalies import Incident, open_incidents
 from fleet_dagster.storage.history import Entry
 from fleet_dagster.storage.site_status import last_published, published_fraction
 from fleet_dagster.storage.store import Store
@@ -68,6 +69,8 @@ class FleetStatus:
     sites: Mapping[str, int]
     unmapped: int
     anomalies: int | None
+    """Sites that are anomalous; None where none is scored."""
+    open_incidents: tuple[Incident, ...]
     ingestion_mode: str
     storm: str | None
     """Episode that the window lies in."""
@@ -114,6 +117,7 @@ def fleet_status(
         sites=_status_counts(row),
         unmapped=int(row["unmapped_count"]),
         anomalies=None if pd.isna(row["anomaly_count"]) else int(row["anomaly_count"]),
+        open_incidents=open_incidents(store, fleet, stop),
         ingestion_mode=str(row["ingestion_mode"]),
         storm=None if storm is None else storm.episode_id,
         health_stderr=_number(row["health_stderr"]),

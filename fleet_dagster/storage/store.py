@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from fleet_dagster.core.windows import Span
 from fleet_dagster.frames.columns import nodes_frame, telemetry_frame
@@ -118,8 +119,9 @@ class Store:
         With a `flag`, only the rows for which that column is true.
         """
         wanted = columns or [c for c in table.column_names if c not in ("fleet", "day")]
-        rows = self.lake.read(table, fleet, span, columns=wanted, flag=flag).sort_by("window_start")
-        return nodes_frame(rows)
+        where = None if flag is None else pc.field(flag)
+        rows = self.lake.read(table, fleet, span, columns=wanted, where=where)
+        return nodes_frame(rows.sort_by("window_start"))
 
 
 def _create_tables(lake: Lake, history: History) -> None:

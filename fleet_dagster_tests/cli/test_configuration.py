@@ -240,3 +240,108 @@ def test_a_fleet_nobody_defined_is_wrong_use(plant: Path, command: tuple[str, st
     result = fleet(plant, *command, "nowhere")
     assert result.exit_code == 2
     assert "Fleet 'nowhere' is not defined" in result.output
+
+
+def test_rebaselining_is_a_version_from_its_instant_on_and_reads_well(plant: Path) -> None:
+    said = done(fleet(plant, "config", "rebaseline", "S1", "--from", f"{DAY}T11:59:01Z"))
+    assert (
+        "version 2 is in force from 2026-01-05 12:00:00 UTC (the first window at or after" in said
+    )
+    change = "site S1, normal is learnt from (baseline_from): nothing → 2026-01-05T12:00:00Z"
+    assert change in said
+    history = done(fleet(plant, "config", "history", "plant"))
+    assert f"by fleet config rebaseline S1 --from {DAY}T11:59:01Z" in history
+    assert change in history
+    (told,) = in_force(plant)["changes"]
+    assert told["new"] == NOON
+    diff = fleet(plant, "config", "diff", "plant")
+    assert diff.exit_code == 1
+    assert "baseline_from): 2026-01-05T12:00:00Z → nothing" in diff.output
+
+
+def test_rebaselining_once_more_changes_nothing_and_an_earlier_instant_undoes_nothing(
+    plant: Path,
+) -> None:
+    command = ("config", "rebaseline", "S1", "--fleet", "plant", "--from")
+    done(fleet(plant, *command, NOON))
+    assert "already" in done(fleet(plant, *command, NOON))
+    done(fleet(plant, *command, DAY))
+    with installation(plant).store() as store:
+        found = store.registry.fleet(installation(plant).config("plant"))
+    forgotten = {
+        f"{v.valid_from}": [
+            m.baseline_from for m in v.settings.region_mappings if m.site_id == "S1"
+        ]
+        for v in found.versions
+    }
+    shown = [str(one[0]) for one in forgotten.values()]
+    assert shown == ["None", "2026-01-05 00:00:00+00:00", "2026-01-05 12:00:00+00:00"]
+
+
+def test_a_rebaselined_site_stays_so_when_it_moves(plant: Path) -> None:
+    write_fleet(
+        plant,
+        region_mappings=[
+            {"site_id": "S1", "region_id": "north"},
+            {"site_id": "S1", "region_id": "south", "valid_from": "2026-01-09T00:00:00Z"},
+            {"site_id": "S2", "region_id": "south"},
+        ],
+    )
+    done(fleet(plant, "config", "apply", "plant", "--from", DAY))
+    said = done(fleet(plant, "config", "rebaseline", "S1", "--from", NOON))
+    assert "site S1 from 2026-01-09T00:00:00+0000, normal is learnt from" in said
+    done(fleet(plant, "regions", "move", "plant", "S1", "east", "--from", "2026-01-07"))
+    with installation(plant).store() as store:
+        found = store.registry.fleet(installation(plant).config("plant"))
+    mappings = found.versions[-1].settings.region_mappings
+    assert {str(m.baseline_from) for m in mappings if m.site_id == "S1"} == {
+        "2026-01-05 12:00:00+00:00"
+    }
+
+
+def test_rebaselining_names_the_stored_days_it_alters(plant: Path) -> None:
+    done(fleet(plant, "import", "plant", csv(plant), "--historical"))
+    done(fleet(plant, "run", "plant", "--from", DAY, "--to", DAY))
+    found = printed(fleet(plant, "config", "rebaseline", "S1", "--from", NOON, "--json"))
+    assert found["partitions"] == [DAY]
+    assert found["recompute"] == f"fleet run plant --from {DAY} --to {DAY}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("S11", "--from", DAY), "fleet plant has no site 'S11'; did you mean S1?"),
+        (("Q", "--from", DAY), "See them: fleet regions list plant"),
+        (("S1", "--from", "soon"), "neither a day"),
+        (("S1",), "Missing option '--from'"),
+        (("S1", "--from", DAY, "--fleet", "nowhere"), "Fleet 'nowhere' is not defined"),
+    ],
+)
+def test_what_cannot_be_rebaselined_is_refused_and_says_what_to_do(
+    plant: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = fleet(plant, "config", "rebaseline", *arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+    assert in_force(plant)["version_no"] == 1
+
+
+def test_a_site_that_no_mapping_names_is_to_be_put_into_a_region_first(plant: Path) -> None:
+    done(fleet(plant, "import", "plant", csv(plant, f"X1,{NOON},20,100"), "--historical"))
+    refused = fleet(plant, "config", "rebaseline", "X1", "--from", DAY)
+    assert refused.exit_code == 2
+    advice = f"fleet regions move plant X1 REGION --from {DAY}"
+    assert advice in " ".join(refused.output.split())
+    done(fleet(plant, *advice.replace("REGION", "north").split()[1:]))
+    done(fleet(plant, "config", "rebaseline", "X1", "--from", DAY))
+
+
+def test_the_fleet_of_a_site_is_found_where_only_one_has_it(plant: Path) -> None:
+    other = [{"site_id": "S1", "region_id": "west"}, {"site_id": "T1", "region_id": "west"}]
+    write_fleet(plant, "harbour", region_mappings=other)
+    done(fleet(plant, "config", "apply", "harbour"))
+    said = done(fleet(plant, "config", "rebaseline", "T1", "--from", DAY))
+    assert "Fleet harbour: version 2" in said
+    refused = fleet(plant, "config", "rebaseline", "S1", "--from", DAY)
+    assert refused.exit_code == 2
+    assert "Name its fleet with --fleet" in " ".join(refused.output.split())

@@ -8,8 +8,24 @@ import pytest
 from pyarrow import csv as pa_csv
 from pyarrow import parquet as pq
 
-from fleet_dagster.model.tables import TABLES
-from fleet_dagster_tests.cli.cases import csv, done, fleet, lake, printed, write_fleet
+from fleet_dagster.cli.simulation_file import joined_lists
+from fleet_dagster.core.windows import DAY, MINUTE, Span
+from fleet_dagster.model.tables import ANOMALY_SCORE, FLEET_KPI, SITE_KPI, TABLES, Table
+from fleet_dagster.storage.arrow import schema_of
+from fleet_dagster.storage.coverage import Covered
+from fleet_dagster.storage.door import Write
+from fleet_dagster.storage.store import Store
+from fleet_dagster_tests.cli.cases import (
+    csv,
+    done,
+    fleet,
+    installation,
+    lake,
+    printed,
+    write_fleet,
+)
+from fleet_dagster_tests.fleets import MIDNIGHT
+from fleet_dagster_tests.incidents import change, record, stamp
 
 SPAN = ("--from", "2026-01-05", "--to", "2026-01-05")
 
@@ -36,6 +52,104 @@ def test_status_shows_what_the_lake_holds(computed: Path) -> None:
     assert shown["window_start"] == "2026-01-05T23:59:00Z"
     assert shown["sites"] == {"online": 2, "degraded": 0, "faulted": 0, "offline": 0}
     assert [r["region_id"] for r in shown["regions"]] == ["north", "south"]
+
+
+def test_a_window_without_any_baseline_is_not_scored_and_says_so(computed: Path) -> None:
+    shown = printed(fleet(computed, "status", "plant", "--json"))
+    assert (shown["anomalies"], shown["open_incidents"]) == (None, [])
+    assert "anomalies not scored in this window" in done(fleet(computed, "status", "plant"))
+    one = printed(fleet(computed, "status", "plant", "--site", "S1", "--json"))
+    assert (one["anomaly_state"], one["anomaly_score"], one["incident"]) == (
+        "not_scored",
+        None,
+        None,
+    )
+
+
+@pytest.fixture(scope="module")
+def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an installation in whose newest window a site is anomalous and two incidents are open."""
+    folder = tmp_path_factory.mktemp("alarmed")
+    write_fleet(folder)
+    at = MIDNIGHT + DAY - MINUTE
+    with installation(folder).store() as store:
+        config = installation(folder).config("plant")
+        store.registry.apply(config)
+        start = {"fleet": "plant", "day": stamp(at).date(), "window_start": stamp(at)}
+        health = dict.fromkeys(FLEET_KPI.column_names, 0) | start
+        health |= {"window_end": stamp(at + MINUTE), "ingestion_mode": "full", "anomaly_count": 1}
+        row = dict.fromkeys(SITE_KPI.column_names, 0) | start
+        row |= {"window_end": stamp(at + MINUTE), "site_id": "S1", "region_id": "north"}
+        row |= {"disposition": "full", "last_seen": stamp(at), "published": True}
+        row |= {"is_low_quality": False}
+        append(store, FLEET_KPI, at, health)
+        append(store, SITE_KPI, at, row)
+        score = dict.fromkeys(ANOMALY_SCORE.column_names) | start
+        score |= {"window_end": stamp(at + MINUTE), "site_id": "S1", "region_id": "north"}
+        score |= {"domain": "all", "state": "warming_up", "is_anomalous": True, "score": 0.75}
+        score |= {"top_kpis": ["temp", "power"], "top_shares": [0.75, 0.125]}
+        append(store, ANOMALY_SCORE, at, score, score | {"domain": "thermal", "score": 0.5})
+        pair = change("b" * 16, at, sites=["S2", "S1"], severity="critical", root_cause_site=None)
+        record(store, change("a" * 16, at - 60 * MINUTE, sites=["S2"]), pair)
+    return folder
+
+
+def append(store: Store, table: Table, window: int, *rows: dict[str, Any]) -> None:
+    """Store rows of a window as a node does, so that it counts as computed."""
+    span = Span(window, window + MINUTE)
+    content = pa.Table.from_pylist(list(rows), schema=schema_of(table))
+    covered = [Covered(span, 1, "v1")]
+    with store.door.hold([table], "plant", span) as holder:
+        one = Write(table, "plant", span, content, covered=covered, interval=MINUTE)
+        store.door.write(one, holder=holder)
+
+
+def test_status_counts_anomalous_sites_and_lists_open_incidents_the_worst_first(
+    alarmed: Path,
+) -> None:
+    shown = printed(fleet(alarmed, "status", "plant", "--json"))
+    assert shown["anomalies"] == 1
+    assert [i["incident_id"][0] for i in shown["open_incidents"]] == ["b", "a"]
+    lines = done(fleet(alarmed, "status", "plant")).splitlines()
+    assert "  anomalies 1 anomalous site; 2 open incidents (1 critical)" in lines
+    place = next(i for i, line in enumerate(lines) if line.startswith(f"  {'b' * 16}"))
+    assert lines[place].split()[1:7] == [
+        "01-05",
+        "23:54",
+        "isolated",
+        "critical",
+        "2",
+        "undetermined:",
+    ]
+
+
+def test_status_of_a_site_shows_its_score_the_kpis_to_blame_and_its_incident(
+    alarmed: Path,
+) -> None:
+    shown = printed(fleet(alarmed, "status", "plant", "--site", "S1", "--json"))
+    assert (shown["anomaly_score"], shown["anomaly_state"]) == (0.75, "warming_up")
+    assert shown["top_kpis"] == {"temp": 0.75, "power": 0.125}
+    assert shown["incident"]["incident_id"] == "b" * 16
+    said = done(fleet(alarmed, "status", "plant", "--site", "S1"))
+    assert "score 0.75, anomalous by temp 75%, power 12%; compared with its region" in said
+    assert (
+        f"incident  {'b' * 16}, isolated, critical, since 2026-01-05 23:54:00 UTC; S2, S1" in said
+    )
+
+
+def test_lists_stay_lists_in_parquet_and_are_joined_in_csv(alarmed: Path, tmp_path: Path) -> None:
+    whole, text = tmp_path / "scores.parquet", tmp_path / "scores.csv"
+    for out in (whole, text):
+        done(fleet(alarmed, "export", "plant", "anomaly_score", *SPAN, "--out", out))
+    assert pq.read_table(whole).column("top_kpis").to_pylist() == [["temp", "power"]] * 2
+    rows = pa_csv.read_csv(text)
+    assert rows.column("top_kpis").to_pylist() == ["temp;power"] * 2
+    assert rows.column("top_shares").to_pylist() == ["0.75;0.125"] * 2
+
+
+def test_a_missing_list_is_an_empty_cell() -> None:
+    lists = pa.table({"top_kpis": pa.array([None, [], ["temp"]], pa.list_(pa.string()))})
+    assert joined_lists(lists).column("top_kpis").to_pylist() == [None, "", "temp"]
 
 
 def test_the_parts_sum_to_the_health(computed: Path) -> None:

@@ -35,6 +35,8 @@ DERIVED = (
     "quarantine",
     "ingest_stats",
     "baseline",
+    "baseline_model",
+    "anomaly_score",
     "fleet_kpi",
     "region_kpi",
     "regional_health",

@@ -8,9 +8,9 @@ import pytest
 from fleet_dagster import checks
 from fleet_dagster.assets.shell import node_assets
 from fleet_dagster.core.windows import Span
-from fleet_dagster.metadata import Figures
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
+    ANOMALY_SCORE,
     FLEET_KPI,
     INGEST_STATS,
     QUARANTINE,
@@ -22,9 +22,17 @@ from fleet_dagster.partitions import partitions_of
 from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.resources import RESOURCE_KEY, resource_of
 from fleet_dagster.storage.constraints import violations
+from fleet_dagster.views.score_figures import Figures
 from fleet_dagster_tests.dagster_layer.plants import content, day_start, install, land
 
 KEY = dg.AssetKey(["plant", "table"])
+QUIET: Figures = {
+    "windows_scored": 1440,
+    "sites_scored": 20,
+    "chance_alarm_pct": 0.9,
+    "lasting_alarm_sites": 1,
+    "typical_site_anomalous_pct": 0.0,
+}
 BOOKS: Figures = {"landed": 10, "used": 7, "duplicates": 1, "quarantined": 2, "sampled_out": 0}
 
 
@@ -87,7 +95,35 @@ def test_a_quarantine_warns_with_its_reasons_added_up() -> None:
     assert "| bad_time | 5 |" in str(found.metadata["reasons"].value)
 
 
-@pytest.mark.parametrize("table", [FLEET_KPI, INGEST_STATS, QUARANTINE])
+def alarm_rate(**figures: Figures) -> dg.AssetCheckResult:
+    return results(ANOMALY_SCORE, **figures)["alarm_rate_within_budget"]
+
+
+def test_a_quiet_fleet_and_one_that_is_not_scored_are_within_their_budget() -> None:
+    assert alarm_rate(today=QUIET, tomorrow={"dagster/row_count": 0}).passed
+    assert alarm_rate().passed
+
+
+def test_too_many_brief_anomalies_warn_and_say_what_to_do() -> None:
+    found = alarm_rate(today=QUIET, tomorrow={**QUIET, "chance_alarm_pct": 12.0})
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert "tomorrow" in str(found.metadata["rates"].value)
+    assert "today" not in str(found.metadata["rates"].value)
+    advice = str(found.metadata["what_to_do"].value)
+    assert "fleet config set plant anomaly_threshold" in advice
+    assert "the whole fleet" not in advice
+
+
+def test_a_typical_site_that_is_often_anomalous_warns_and_says_what_to_do() -> None:
+    found = alarm_rate(today={**QUIET, "typical_site_anomalous_pct": 60.0})
+    assert not found.passed
+    advice = str(found.metadata["what_to_do"].value)
+    assert "fleet config rebaseline SITE --fleet plant" in advice
+    assert "threshold" not in advice
+
+
+@pytest.mark.parametrize("table", [FLEET_KPI, INGEST_STATS, QUARANTINE, ANOMALY_SCORE])
 def test_every_declared_check_has_a_result(table: Table) -> None:
     declared = {spec.name for spec in checks.specs_of(KEY, table)}
     assert set(results(table, today=BOOKS)) == declared

@@ -8,7 +8,7 @@ import pytest
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
 from fleet_dagster.core.windows import DAY, MINUTE, Span
 from fleet_dagster.definitions import create_fleet
-from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, SITE_KPI, TABLES
+from fleet_dagster.model.tables import ANOMALY_SCORE, FLEET_KPI, INGEST_STATS, SITE_KPI, TABLES
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster_tests.dagster_layer.plants import (
@@ -23,6 +23,9 @@ from fleet_dagster_tests.dagster_layer.plants import (
     run,
     written,
 )
+
+UNTRAINED = ("baseline", "baseline_model")
+WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm", "worst_site", "worst_sites"}
 
 
 class Plant:
@@ -71,14 +74,14 @@ def test_each_partition_shows_the_rows_that_are_stored(plant: Plant, table: str)
         key: stored(plant.installation, table, Span(day_start(n), day_start(n + 1)))
         for n, key in enumerate(days(0, 2))
     }
-    assert all(shown.values()) or table == "baseline"  # nothing precedes the first two days
+    assert all(shown.values()) or table in UNTRAINED  # nothing precedes the first two days
 
 
 @pytest.mark.parametrize("table", DERIVED)
 def test_figures_are_numbers_so_that_they_plot(plant: Plant, table: str) -> None:
     for own in plant.figures[table].values():
         words = {k for k, v in own.items() if not isinstance(v, int | float)}
-        assert words <= {"table_uri", "worst_region", "ingestion_mode_newest", "storm"}
+        assert words <= WORDS
         assert not [k for k, v in own.items() if isinstance(v, float) and v != v]  # noqa: PLR0124 - NaN
 
 
@@ -91,6 +94,30 @@ def test_a_range_shows_each_partition_its_own_figures(plant: Plant) -> None:
         assert own["fleet_health_mean"] == pytest.approx(health.mean(), abs=1e-12)
         assert own["fleet_health_newest"] == health.iloc[-1]
         assert (own["windows"], own["windows_computed"], own["rows_written"]) == (288, 288, 288)
+
+
+def test_scores_show_their_figures_once_there_is_a_baseline(plant: Plant) -> None:
+    own, before = (plant.figures["anomaly_score"][key] for key in ("2026-01-03", "2026-01-01"))
+    with plant.installation.store() as store:
+        rows = store.frame(ANOMALY_SCORE, "plant", Span(day_start(2), day_start(3)))
+    whole = rows[rows["domain"] == "all"]
+    assert 0 < len(whole) < len(rows) == own["dagster/row_count"]
+    scored = whole[whole["score"].notna()]
+    assert own["anomalous_pct"] == pytest.approx(100 * scored["is_anomalous"].mean())
+    assert own["sites_anomalous"] == whole[whole["is_anomalous"]]["site_id"].nunique()
+    assert own["not_scored_pct"] == pytest.approx(100 * whole["score"].isna().mean())
+    worst = scored[scored["site_id"] == own["worst_site"]]
+    assert own["worst_site_score_max"] == worst["score"].max()
+    assert (before["not_scored_pct"], before["sites_scored"]) == (100, 0)
+    assert plant.figures["baseline_model"]["2026-01-03"]["sites_trained"] == 6
+
+
+def test_a_run_draws_the_worst_sites_once_on_its_newest_partition(plant: Plant) -> None:
+    figures = plant.figures["anomaly_score"]
+    assert "worst_sites" not in figures["2026-01-02"]
+    assert "Nothing was scored" in figures["2026-01-01"]["worst_sites"]
+    assert figures["2026-01-03"]["worst_sites"].startswith("![Anomaly scores of the worst sites](")
+    assert len(figures["2026-01-03"]["worst_sites"]) < 50_000
 
 
 def test_checks_pass_and_the_quarantine_check_warns(plant: Plant) -> None:
