@@ -11,6 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.detection.data import where_present
+from benchmarks.detection.servers import q2, q3
+from benchmarks.detection.skab import q1
+from benchmarks.detection.tennessee import q4
+from benchmarks.detection.turbofan import q5
 from benchmarks.modes import e3
 from benchmarks.outliers import q8
 from benchmarks.restatement import e2
@@ -34,6 +39,11 @@ SECTIONS = {
     "E3": Section("E3: ingestion modes against full", e3),
     "E4": Section("E4: a storm's sample against the whole fleet", e4),
     "E4-nodes": Section("E4 through all nodes", e4_nodes),
+    "Q1": Section("Q1: anomalies of the Skoltech benchmark", where_present(q1)),
+    "Q2": Section("Q2: anomalies of the Server Machine Dataset", where_present(q2)),
+    "Q3": Section("Q3: anomalies of the Application Server Dataset", where_present(q3)),
+    "Q4": Section("Q4: faults of the Tennessee Eastman process", where_present(q4)),
+    "Q5": Section("Q5: worn engines of C-MAPSS", where_present(q5)),
     "Q8": Section("Q8: modified Z-scores on Gaussian groups", q8),
 }
 

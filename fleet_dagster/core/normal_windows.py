@@ -23,8 +23,8 @@ BAD_HOUR = 2.0
 """An hour whose errors are this much larger than those of the median hour is no measure of what is normal."""
 BAD_SHARE = 0.25
 """At most this share of the hours is left out, the worst first."""
-HOUR_QUANTILE = 0.9
-"""What an hour's errors are compared by: a fault that fills a tenth of it shows."""
+HOUR_QUANTILE = 0.5
+"""What an hour's errors are compared by: a burst that most of the hour is free of belongs to what is normal."""
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -244,7 +244,7 @@ def bad_hours(error: Doubles) -> Bools:
     Returns
     -------
     ndarray of bool, shape (n_sites, n_hours)
-        Hours whose 0.9 quantile is more than twice that of the median hour; at most a quarter of the hours, the worst.
+        Hours whose median is more than twice that of the median hour; at most a quarter of the hours, the worst.
     """
     typical = _quantile(error, HOUR_QUANTILE)
     n_hours = np.sum(~np.isnan(typical), axis=1)

@@ -181,8 +181,8 @@ def test_nobody_is_judged_by_a_bad_hour() -> None:
 def test_bad_hours_are_the_worst_quarter_at_most() -> None:
     error = np.ones((2, 16, 10))
     error[0, 3] = 2.1
-    error[0, 4, :5] = 9.0
-    error[0, 5, 9:] = 9.0  # a tenth of the hour: its 0.9 quantile is normal
+    error[0, 4, :6] = 9.0
+    error[0, 5, :4] = 9.0  # less than half of the hour: its median is normal
     error[0, 6] = np.nan
     error[1, :6] = np.array([4.0, 9.0, 2.5, 8.0, 7.0, 6.0])[:, None]
     found = bad_hours(error)
