@@ -31,7 +31,7 @@ FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a
 MAX_WEIGHT = 1e9
 MIN_RETENTION_DAYS = 40
 """A baseline learns from 29 days, and the schedule catches up a week: telemetry must outlive both."""
-NUMERICS_VERSION = "1"
+NUMERICS_VERSION = "2"
 """Raised when a node starts to compute other rows from the same inputs: stored rows then no longer count as current."""
 
 
