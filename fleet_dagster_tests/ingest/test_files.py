@@ -44,7 +44,7 @@ def test_the_three_formats_land_alike(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.PARQUET")
     tables = [
         landed(written(tmp_path, "a.csv", text)),
-        landed(written(tmp_path, "a.CSV.GZ", gzip.compress(text.encode(, mtime=0)))),
+        landed(written(tmp_path, "a.CSV.GZ", gzip.compress(text.encode()))),
         landed(written(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)))),
         landed(written(tmp_path, "a.ndjson", "\r\n".join(map(json.dumps, rows)))),
         landed(tmp_path / "a.PARQUET"),
@@ -171,7 +171,7 @@ def test_a_json_key_may_come_late_but_must_come(tmp_path: Path) -> None:
         ("a.csv", HEAD + LINE * 3 + "x" * (MAX_LINE + 1), "line 5 is longer"),
         ("a.xlsx", "PK", "unknown ending"),
         ("a.parquet", b"PAR1 and then nothing PAR1", "not whole Parquet"),
-        ("a.csv.gz", gzip.compress((HEAD + LINE, mtime=0).encode())[:-9], "not whole gzip"),
+        ("a.csv.gz", gzip.compress((HEAD + LINE).encode(), mtime=0)[:-9], "not whole gzip"),
         ("a.csv.gz", HEAD + LINE, "not whole gzip"),
         ("a.csv", "site_id,timestamp,temp,temp\n" + LINE, "'temp' more than once"),
         ("a.csv", "site_id,,temp\n" + LINE, "column 2 has no name"),
