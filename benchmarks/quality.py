@@ -19,6 +19,8 @@ from benchmarks.detection.turbofan import q5
 from benchmarks.modes import e3
 from benchmarks.outliers import q8
 from benchmarks.restatement import e2
+from benchmarks.root_cause.petshop import q6
+from benchmarks.root_cause.q7 import q7
 from benchmarks.storm_nodes import e4_nodes
 from benchmarks.storms import e4
 
@@ -44,6 +46,8 @@ SECTIONS = {
     "Q3": Section("Q3: anomalies of the Application Server Dataset", where_present(q3)),
     "Q4": Section("Q4: faults of the Tennessee Eastman process", where_present(q4)),
     "Q5": Section("Q5: worn engines of C-MAPSS", where_present(q5)),
+    "Q6": Section("Q6: PetShop, the cause of an issue", q6),
+    "Q7": Section("Q7: simulated cascades", q7),
     "Q8": Section("Q8: modified Z-scores on Gaussian groups", q8),
 }
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import DAY, MINUTE, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
-from fleet_dagster.pipeline import Evaluation, evaluate
+from fleet_dagster.pipeline import evaluate
 
 START = 1_767_571_200_000_000
 """2026-01-05T00:00Z, where the fault-free two days are laid; the data's own dates lie five months apart."""
@@ -25,6 +26,7 @@ INTERVAL = 5 * MINUTE
 LEAD = 14
 """Fault-free windows laid before each issue: as many as a score looks back on, for its own five rows are too few."""
 STATISTICS = ("Average", "p50", "p90", "p95", "p99")
+DATA = Path(__file__).parents[3] / "shared" / "data" / "petshop"
 SCENARIOS = ("low_traffic", "high_traffic")
 
 
@@ -44,7 +46,6 @@ class PetShop:
     """One traffic scenario."""
 
     folder: Path
-    threshold: float = 0.5
 
     @cached_property
     def normal(self) -> pd.DataFrame:
@@ -99,7 +100,6 @@ class PetShop:
             {
                 "name": "petshop",
                 "profile": "small",
-                "anomaly_threshold": self.threshold,
                 "start_date": "2026-01-05",
                 "interval_s": INTERVAL // 1_000_000,
                 "staleness_threshold_s": 600,
@@ -108,36 +108,52 @@ class PetShop:
             }
         )
 
-    def evaluate(self, rows: pd.DataFrame, day: int, *, first: int, last: int) -> Evaluation:
-        """Run the product on rows laid from `START` on, and judge the windows `first` to before `last` of a day."""
-        frame = telemetry(rows)
-        span = [
-            pd.Timestamp(START + day * DAY + n * INTERVAL, unit="us", tz="UTC")
-            for n in (first, last)
-        ]
-        return evaluate(self.config, frame, *span)
+    def named(self, issue: Issue) -> list[str]:
+        """Return the services that the open incidents blame, among the anomalies of the metric in which the issue was noticed.
 
-    def judged(self, issue: Issue) -> pd.DataFrame:
-        """Return the incidents of an issue, found among the anomalies of the metric in which it was noticed."""
-        calm = self.normal.iloc[: 2 * DAY // INTERVAL]
-        laid = _laid(
-            [
-                (calm, 0),
-                (self.normal.iloc[-LEAD:], 3 * DAY // INTERVAL),
-                (issue.rows, 3 * DAY // INTERVAL + LEAD),
-            ]
+        Incidents that hold the symptom come first, then larger ones; of each its root cause, then its other candidates.
+        """
+        first = 3 * DAY // INTERVAL
+        calm, lead = self.normal.iloc[: 2 * DAY // INTERVAL], self.normal.iloc[-LEAD:]
+        laid = _laid([(calm, 0), (lead, first), (issue.rows, first + LEAD)])
+        rows = self._incidents(laid, first, LEAD + len(issue.rows), issue.domain)
+        last = rows.groupby("incident_id").tail(1)
+        is_open = ~last["phase"].isin(["closed", "merged"]).to_numpy(np.bool_)
+        ranked = sorted(
+            last[is_open].to_dict("records"),
+            key=lambda r: (issue.symptom not in r["sites"], -r["n_sites"] * r["peak_ratio"]),
         )
-        found = self.evaluate(laid, 3, first=0, last=LEAD + len(issue.rows))
-        return self.incidents(found, issue.domain)
+        blamed = [site for r in ranked for site in (r["root_cause_site"], *r["candidates"])]
+        return list(dict.fromkeys(site for site in blamed if isinstance(site, str)))
 
-    def incidents(self, found: Evaluation, domain: str | None = None) -> pd.DataFrame:
-        """Correlate an evaluation's anomalies, of one domain or of all."""
+    def blamed_share(self) -> tuple[float, float]:
+        """Return the shares of the second fault-free day's windows with an open incident of several sites, and with any.
+
+        The baseline knows the first day only.
+        """
+        n_learnt = DAY // INTERVAL
+        n = len(self.normal) - n_learnt
+        first = 2 * n_learnt
+        laid = _laid([(self.normal.iloc[:n_learnt], 0), (self.normal.iloc[n_learnt:], first)])
+        rows = self._incidents(laid, first, n, None)
+        window = frames.microseconds(rows["window_start"]) // INTERVAL - START // INTERVAL - first
+        return (
+            float(_open_windows(rows.assign(window=window)[rows["n_sites"] > 1], n).mean()),
+            float(_open_windows(rows.assign(window=window), n).mean()),
+        )
+
+    def _incidents(
+        self, laid: pd.DataFrame, first: int, n: int, domain: str | None
+    ) -> pd.DataFrame:
+        """Run the product on metrics laid out in time; correlate `n` windows from `first` on, in one domain or in all."""
+        span = Span(START + first * INTERVAL, START + (first + n) * INTERVAL)
+        stamps = [pd.Timestamp(us, unit="us", tz="UTC") for us in (span.start, span.end)]
+        found = evaluate(self.config, telemetry(laid), *stamps)
+        if domain is None:
+            return found.fleet_correlation
         scores = found.anomaly_score
-        if domain is not None:
-            scores = scores[(scores["domain"] == domain).to_numpy(np.bool_)]
-        starts = frames.microseconds(found.site_kpi["window_start"])
-        span = Span(int(starts.min()), int(starts.max()) + INTERVAL)
-        return anomaly_correlator(found.fleet, scores, found.baseline_model, span)
+        own = scores[(scores["domain"] == domain).to_numpy(np.bool_)]
+        return anomaly_correlator(found.fleet, own, found.baseline_model, span)
 
 
 def telemetry(rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,3 +186,35 @@ def _laid(parts: list[tuple[pd.DataFrame, int]]) -> pd.DataFrame:
         stamps = START + (first + np.arange(len(rows))) * INTERVAL + INTERVAL // 2
         placed.append(rows.set_axis(pd.to_datetime(stamps, unit="us", utc=True)))
     return pd.concat(placed)
+
+
+def _open_windows(rows: pd.DataFrame, n: int) -> NDArray[np.bool_]:
+    """Tell in which of `n` windows an incident is open."""
+    is_open = np.zeros(n, dtype=bool)
+    for _, own in rows.groupby("incident_id"):
+        ends = own["window"][own["phase"].isin(["closed", "merged"])]
+        is_open[int(own["window"].iloc[0]) : int(ends.iloc[0]) if len(ends) else n] = True
+    return is_open
+
+
+def q6(data: Path = DATA) -> str:
+    """Return the table of Q6 as Markdown; nothing is measured where the data is not."""
+    if not data.exists():
+        return f"{data} is not there: not measured."
+    lines = [
+        "Thresholds are those of the profile `small`. The published traversal has 0.654 / 0.827, and names a cause in 67 to 83 % of",
+        "fault-free data. Targets: 0.65 / 0.83, and 0.05. Decisions were taken on low traffic alone.",
+        "",
+        "| scenario | issues | cause first | among three | fault-free windows with an incident of several services | with any |",
+        "|---|---|---|---|---|---|",
+    ]
+    for scenario in SCENARIOS:
+        shop = PetShop(data / scenario)
+        ranks = [(issue.cause, shop.named(issue)) for issue in shop.issues]
+        first = np.mean([cause in named[:1] for cause, named in ranks])
+        three = np.mean([cause in named[:3] for cause, named in ranks])
+        several, some = shop.blamed_share()
+        lines.append(
+            f"| {scenario} | {len(ranks)} | {first:.3f} | {three:.3f} | {several:.3f} | {some:.3f} |"
+        )
+    return "\n".join(lines)

@@ -7,10 +7,9 @@ from benchmarks.root_cause.calibrate import calibration_error
 from benchmarks.root_cause.cascades import CASCADES, N_WEEKS, CascadeWeeks
 from benchmarks.root_cause.outcomes import Outcome, Told, days_with_several, outcomes, told
 
-SEEDS = (51, 52, 53)
+SEEDS = (51,)
 """None of them was learnt from."""
-CALM_SEEDS = (21, 22, 23, 24, 25)
-TARGETS = {"false": 1.0, "recall": 0.80, "graph": 0.92, "no graph": 0.60, "calibration": 0.05}
+CALM_SEEDS = (21, 22, 23)
 
 
 def q7(seeds: Sequence[int] = SEEDS, calm_seeds: Sequence[int] = CALM_SEEDS) -> str:

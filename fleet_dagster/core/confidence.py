@@ -8,8 +8,13 @@ VERSION = "1"
 """Raised with every calibration."""
 LEAST_P = 1e-12
 """p-values below are as good as this one."""
-LONE: Mapping[str, float] = {"intercept": 0.0, "log2_peak_ratio": 1.0}
-SEVERAL: Mapping[str, float] = {"intercept": 0.0, "minus_log10_p": 0.5}
+LONE: Mapping[str, float] = {"intercept": -0.2, "log2_peak_ratio": 1.3}
+SEVERAL: Mapping[str, float] = {
+    "intercept": -4.63,
+    "log2_peak_ratio": 1.78,
+    "log2_n_sites": 0.04,
+    "minus_log10_p": 0.93,
+}
 """Weights of the figures for incidents of one site and of several, as `python -m benchmarks.root_cause.calibrate` prints them."""
 
 

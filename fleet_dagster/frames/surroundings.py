@@ -95,5 +95,6 @@ def onset_rates(models: pd.DataFrame) -> Mapping[tuple[str, str], float]:
     own = models[(models["scope"] == "region") | (models["state"] == "trained")]
     counts = own.groupby(["scope", "scope_id"], observed=True)
     onsets, hours = counts["n_onsets"].sum(), counts["exposure_h"].max()
-    rates = (onsets + PRIOR_ONSETS) / (hours + PRIOR_H)
-    return {(str(key[0]), str(key[1])): float(rate) for key, rate in rates.to_dict().items()}
+    rate = (onsets + PRIOR_ONSETS) / (hours + PRIOR_H)
+    scope, name = (rate.index.get_level_values(i).astype("str") for i in (0, 1))
+    return dict(zip(zip(scope, name, strict=True), rate.tolist(), strict=True))

@@ -108,4 +108,4 @@ LOOKBACKS: Mapping[str, Lookback] = {
         lambda fleet, _s, _e: scoring_lookback(fleet),
     ),
 }
-"""Every lookback in windows. Baselines learn from whole days: see `TRAINING_DAYS`."""
+"""Every lookback in windows. Baselines and incidents look back whole days: see `TRAINING_DAYS` and `incident_lookback`."""

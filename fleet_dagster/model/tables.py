@@ -687,10 +687,13 @@ FLEET_CORRELATION = Table(
         Column("root_cause_kpi", "string", "KPI that deviates most at that site", nullable=True),
         Column("candidates", "list<string>", "Sites it may have begun at, most likely first"),
         Column("severity", "string", "How bad it is", values=SEVERITIES),
-        _share("confidence", "Calibrated probability that the sites share one cause"),
+        _share(
+            "confidence",
+            "Calibrated probability that the sites share one cause; for one site, that it has a fault",
+        ),
         _share(
             "p_value",
-            "Chance of so many alarms at once among unrelated sites, times the groups looked at; null for one site",
+            "Chance that unrelated sites show so many alarms at once within a day; null for one site, and where the alarms are older than two days",
             nullable=True,
         ),
         Column("peak_ratio", "float64", "Median over its sites of their largest E/U", "1", lo=0),
