@@ -56,7 +56,7 @@ def test_confidence_grows_with_the_evidence_and_stays_between_0_and_1() -> None:
     sure, doubtful = (confidence_of(Evidence(4, 2.0, p)) for p in (1e-9, 1e-2))
     assert 0 < doubtful < sure < 1
     assert 0 < confidence_of(Evidence(1, 1.2, math.nan)) < confidence_of(Evidence(1, 9.0, math.nan))
-    assert 0 < confidence_of(Evidence(3, 0.0, math.nan)) < 1
+    assert 0 < confidence_of(Evidence(3, 1.0, math.nan)) < 1
 
 
 def test_sites_are_linked_over_one_silent_site_and_not_over_two() -> None:
