@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleet_dagster.cli.terminal import counted, utc
+from fleet_dagster.model.tables import ALL_DOMAINS
 from fleet_dagster.storage.anomalies import Incident
 from fleet_dagster.storage.site_status import SiteStatus
 from fleet_dagster.storage.status import FleetStatus
@@ -45,9 +46,12 @@ def _score(site: SiteStatus) -> str:
     if site.anomaly_score is None:
         return "not scored"
     compared = "; compared with its region" if site.anomaly_state == "warming_up" else ""
+    if not site.anomalous_in:
+        return f"score {site.anomaly_score:.2f}, not anomalous{compared}"
+    domain = site.anomalous_in[0]
+    where = "" if domain == ALL_DOMAINS else f" in domain {domain}"
     blamed = ", ".join(f"{kpi} {share:.0%}" for kpi, share in site.top_kpis.items())
-    why = f"anomalous by {blamed}" if blamed else "not anomalous"
-    return f"score {site.anomaly_score:.2f}, {why}{compared}"
+    return f"score {site.anomaly_score:.2f}, anomalous{where} by {blamed}{compared}"
 
 
 def _counted(incidents: Sequence[Incident]) -> str:

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from fleet_dagster.core.publication import HEARTBEAT_EVERY
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.storms import StormEpisode
-from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, STATUS_NAMES
-from fleet_dagster.storage.anomalies import Incident, open_incidents, score_rows
+from fleet_dagster.model.tables import (
+    ALL_DOMAINS,
+    ANOMALY_SCORE,
+    SITE_KPI,
+    SITE_RANKING,
+    STATUS_NAMES,
+)
+from fleet_dagster.storage.anomalies import Incident, open_incidents
 from fleet_dagster.storage.store import Store
 
 
@@ -38,8 +45,11 @@ class SiteStatus:
     anomaly_state: str | None
     """scored, warming_up or not_scored; None where no score has been computed."""
     anomaly_score: float | None
+    """Of all KPIs together."""
+    anomalous_in: tuple[str, ...]
+    """Domains in which it is anomalous, the highest score first; `all` stands for all KPIs."""
     top_kpis: Mapping[str, float]
-    """KPIs that make it anomalous, with their shares; empty unless it is."""
+    """KPIs that make it anomalous in the first of these, with their shares; empty unless it is."""
     incident: Incident | None
     """The open incident that it belongs to, the worst first."""
 
@@ -51,7 +61,9 @@ def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteSta
     if own.empty:
         return None
     row, rank = own.iloc[0], _last_rank(store, fleet, site_id, window)
-    score = _score(store, fleet, site_id, window)
+    scores = _scores(store, fleet, site_id, window)
+    whole = next((s for s in scores if s["domain"] == ALL_DOMAINS), None)
+    anomalous = [s for s in scores if s["is_anomalous"]]
     return SiteStatus(
         fleet=fleet,
         site_id=site_id,
@@ -68,9 +80,10 @@ def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteSta
         rank_in_region=None if rank is None else int(rank["rank_in_region"]),
         rank_in_fleet=None if rank is None else int(rank["rank_in_fleet"]),
         is_persistent_outlier=None if rank is None else bool(rank["is_persistent_outlier"]),
-        anomaly_state=None if score is None else str(score["state"]),
-        anomaly_score=None if score is None else score["score"],
-        top_kpis={} if score is None else _shares(score),
+        anomaly_state=None if whole is None else str(whole["state"]),
+        anomaly_score=None if whole is None else whole["score"],
+        anomalous_in=tuple(s["domain"] for s in anomalous),
+        top_kpis=_shares(anomalous[0]) if anomalous else {},
         incident=next(
             (i for i in open_incidents(store, fleet, window.end) if site_id in i.sites), None
         ),
@@ -97,13 +110,14 @@ def published_fraction(store: Store, fleet: str, window: Span) -> float | None:
     return None if reporting.empty else float(reporting["published"].mean())
 
 
-def _score(
+def _scores(
     store: Store, fleet: str, site_id: str, window: Span
-) -> dict[str, Any] | None:  # Any: cells of several types
-    """Return a site's score over all KPIs in a window."""
-    columns = ["state", "score", "top_kpis", "top_shares"]
-    rows = score_rows(store, fleet, window, columns, sites=[site_id]).to_pylist()
-    return rows[0] if rows else None
+) -> list[dict[str, Any]]:  # Any: cells of several types
+    """Return a site's scores in a window, the highest first, and that of all KPIs before an equal one of a domain."""
+    columns = ["domain", "state", "score", "is_anomalous", "top_kpis", "top_shares"]
+    own = pc.field("site_id") == site_id
+    rows = store.lake.read(ANOMALY_SCORE, fleet, window, columns=columns, where=own).to_pylist()
+    return sorted(rows, key=lambda r: (-(r["score"] or 0.0), r["domain"] != ALL_DOMAINS))
 
 
 def _shares(score: Mapping[str, Any]) -> dict[str, float]:  # Any: cells of several types

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from fleet_dagster.core.alarm_budget import alarm_rate
 from fleet_dagster.core.windows import Span
-from fleet_dagster.model.tables import BASELINE_MODEL, FLEET_CORRELATION, SCORE_STATES
+from fleet_dagster.model.tables import (
+    ANOMALY_SCORE,
+    BASELINE_MODEL,
+    FLEET_CORRELATION,
+    SCORE_STATES,
+)
 from fleet_dagster.storage.anomalies import open_incidents, score_rows
 from fleet_dagster.storage.store import Store
 
@@ -94,6 +99,7 @@ def score_figures(store: Store, fleet: str, span: Span) -> Figures:
     figures: Figures = {
         "anomalous_pct": 100.0 * float(grid.is_anomalous.sum() / max(1, is_scored.sum())),
         "sites_anomalous": int(grid.is_anomalous.any(axis=1).sum()),
+        "sites_anomalous_in_any_domain": _sites_in_any_domain(store, fleet, span),
         "sites_warming_up": int((grid.state[:, -1] == WARMING_UP).sum()),
         "not_scored_pct": 100.0 * float((grid.state == NOT_SCORED).sum() / n_rows),
         "windows_scored": rate.n_windows,
@@ -132,6 +138,12 @@ def incident_figures(store: Store, fleet: str, span: Span) -> Figures:
             rows.loc[rows["severity"] == "critical", "incident_id"].nunique()
         ),
     }
+
+
+def _sites_in_any_domain(store: Store, fleet: str, span: Span) -> int:
+    flagged = pc.field("is_anomalous")
+    rows = store.lake.read(ANOMALY_SCORE, fleet, span, columns=["site_id"], where=flagged)
+    return len(pc.unique(rows["site_id"].cast(pa.string())))
 
 
 def _plain(rows: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -28,6 +28,7 @@ from fleet_dagster_tests.fleets import MIDNIGHT
 from fleet_dagster_tests.incidents import change, record, stamp
 
 SPAN = ("--from", "2026-01-05", "--to", "2026-01-05")
+LISTS = [["temp", "power"], ["temp", "power"], None, ["temp"]]
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +84,17 @@ def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row |= {"disposition": "full", "last_seen": stamp(at), "published": True}
         row |= {"is_low_quality": False}
         append(store, FLEET_KPI, at, health)
-        append(store, SITE_KPI, at, row)
+        append(store, SITE_KPI, at, row, row | {"site_id": "S2"})
         score = dict.fromkeys(ANOMALY_SCORE.column_names) | start
         score |= {"window_end": stamp(at + MINUTE), "site_id": "S1", "region_id": "north"}
         score |= {"domain": "all", "state": "warming_up", "is_anomalous": True, "score": 0.75}
         score |= {"top_kpis": ["temp", "power"], "top_shares": [0.75, 0.125]}
-        append(store, ANOMALY_SCORE, at, score, score | {"domain": "thermal", "score": 0.5})
+        calm = {"is_anomalous": False, "top_kpis": None, "top_shares": None}
+        other = score | {"site_id": "S2", "state": "scored", "score": 0.62} | calm
+        hot = {"domain": "thermal", "score": 0.8, "is_anomalous": True}
+        hot |= {"top_kpis": ["temp"], "top_shares": [1.0]}
+        thermal = score | {"domain": "thermal", "score": 0.5}
+        append(store, ANOMALY_SCORE, at, score, thermal, other, other | hot)
         pair = change("b" * 16, at, sites=["S2", "S1"], severity="critical", root_cause_site=None)
         record(store, change("a" * 16, at - 60 * MINUTE, sites=["S2"]), pair)
     return folder
@@ -128,6 +134,7 @@ def test_status_of_a_site_shows_its_score_the_kpis_to_blame_and_its_incident(
 ) -> None:
     shown = printed(fleet(alarmed, "status", "plant", "--site", "S1", "--json"))
     assert (shown["anomaly_score"], shown["anomaly_state"]) == (0.75, "warming_up")
+    assert shown["anomalous_in"] == ["all", "thermal"]
     assert shown["top_kpis"] == {"temp": 0.75, "power": 0.125}
     assert shown["incident"]["incident_id"] == "b" * 16
     said = done(fleet(alarmed, "status", "plant", "--site", "S1"))
@@ -137,14 +144,21 @@ def test_status_of_a_site_shows_its_score_the_kpis_to_blame_and_its_incident(
     )
 
 
+def test_a_site_that_is_anomalous_in_one_domain_only_names_it(
+    alarmed: Path,
+) -> None:
+    said = done(fleet(alarmed, "status", "plant", "--site", "S2"))
+    assert "score 0.62, anomalous in domain thermal by temp 100%" in said
+
+
 def test_lists_stay_lists_in_parquet_and_are_joined_in_csv(alarmed: Path, tmp_path: Path) -> None:
     whole, text = tmp_path / "scores.parquet", tmp_path / "scores.csv"
     for out in (whole, text):
         done(fleet(alarmed, "export", "plant", "anomaly_score", *SPAN, "--out", out))
-    assert pq.read_table(whole).column("top_kpis").to_pylist() == [["temp", "power"]] * 2
+    assert pq.read_table(whole).column("top_kpis").to_pylist() == LISTS
     rows = pa_csv.read_csv(text)
-    assert rows.column("top_kpis").to_pylist() == ["temp;power"] * 2
-    assert rows.column("top_shares").to_pylist() == ["0.75;0.125"] * 2
+    assert rows.column("top_kpis").to_pylist() == [";".join(names or ()) for names in LISTS]
+    assert rows.column("top_shares").to_pylist() == ["0.75;0.125"] * 2 + ["", "1"]
 
 
 def test_a_missing_list_is_an_empty_cell() -> None:

@@ -25,7 +25,8 @@ from fleet_dagster_tests.dagster_layer.plants import (
 )
 
 UNTRAINED = ("baseline", "baseline_model")
-WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm", "worst_site", "worst_sites"}
+WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm"}
+WORDS |= {"worst_site", "worst_sites", "open_incidents"}
 
 
 class Plant:
@@ -105,6 +106,8 @@ def test_scores_show_their_figures_once_there_is_a_baseline(plant: Plant) -> Non
     scored = whole[whole["score"].notna()]
     assert own["anomalous_pct"] == pytest.approx(100 * scored["is_anomalous"].mean())
     assert own["sites_anomalous"] == whole[whole["is_anomalous"]]["site_id"].nunique()
+    anywhere = rows[rows["is_anomalous"]]["site_id"].nunique()
+    assert own["sites_anomalous_in_any_domain"] == anywhere
     assert own["not_scored_pct"] == pytest.approx(100 * whole["score"].isna().mean())
     worst = scored[scored["site_id"] == own["worst_site"]]
     assert own["worst_site_score_max"] == worst["score"].max()
