@@ -1,6 +1,7 @@
 """Anomaly scores of a span as a grid, and the figures that sum it up."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,17 +38,17 @@ class ScoreGrid:
     @classmethod
     def of(cls, rows: pa.Table) -> "ScoreGrid":
         """Arrange rows of `anomaly_score` over all KPIs."""
-        stamps = rows["window_start"].cast(pa.int64()).to_numpy()
-        starts, window = np.unique(stamps, return_inverse=True)
-        sites, site = _sites_of(rows)
-        shape = (len(sites), starts.size)
+        starts, window = _coded(rows["window_start"].cast(pa.int64()))
+        sites, site = _coded(rows["site_id"])
+        states, state_of = _coded(rows["state"])
+        shape = (len(sites), len(starts))
         score = np.full(shape, np.nan, dtype=np.float32)
         is_anomalous, state = np.zeros(shape, dtype=np.bool_), np.full(shape, -1, dtype=np.int8)
         score[site, window] = pc.fill_null(rows["score"], float("nan")).to_numpy()
         is_anomalous[site, window] = rows["is_anomalous"].to_numpy()
-        known = pc.index_in(rows["state"].cast(pa.string()), pa.array(SCORE_STATES))
-        state[site, window] = known.to_numpy()
-        return cls(sites, starts, score, is_anomalous, state)
+        numbers = np.array([SCORE_STATES.index(name) for name in states], dtype=np.int8)
+        state[site, window] = numbers[state_of]
+        return cls(tuple(sites), np.array(starts, dtype=np.int64), score, is_anomalous, state)
 
     @classmethod
     def read(
@@ -150,11 +151,12 @@ def _plain(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
     return {"site_id": rows["site_id"].cast(pa.string()), "score": rows["score"]}
 
 
-def _sites_of(rows: pa.Table) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the sites that rows are about, in order of name, and each row's position among them."""
-    encoded = rows["site_id"].cast(pa.string()).dictionary_encode().combine_chunks()
-    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    order = np.argsort(names)
-    position = np.empty(names.size, dtype=np.int64)
-    position[order] = np.arange(names.size)
-    return tuple(names[order].tolist()), position[encoded.indices.to_numpy()]
+def _coded(column: pa.ChunkedArray) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the values of a column, in order, and each row's position among them."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    encoded = column.dictionary_encode().combine_chunks()
+    order = pc.array_sort_indices(encoded.dictionary).to_numpy()
+    position = np.empty(order.size, dtype=np.int64)
+    position[order] = np.arange(order.size)
+    return encoded.dictionary.take(order).to_pylist(), position[encoded.indices.to_numpy()]
