@@ -15,10 +15,11 @@ THRESHOLD = 0.5
 ASD_REMARKS = """\
 Both figures fall short. In `omi-1` two events of 146 and 235 windows are 86 % of what is anomalous, and its metrics hardly leave
 their usual values and relations in them: every variant over all metrics ranked that machine's windows like chance. The others
-have a few short events each, and those that show in the residual are found. Tried on whole training parts, where the same vectors gave 0.77 / 0.28: no smoothing 0.77 / 0.33 (but
-Q1, Q4 and Q5 fall), a ridge ten times smaller 0.79 / 0.29 (Q5 falls short), one of 0.001 of the largest eigenvalue 0.72 / 0.25,
-medians and MADs 0.71 / 0.23, the residual alone 0.79 / 0.28, metrics by range instead of standard deviation 0.79 / 0.32 (Q2 falls to 0.39
-average precision), and all 19 metrics 0.79 / 0.37: what 16 metrics leave out matters most."""
+have a few short events each, and those that show in the residual are found. Tried in a prototype on whole training parts, where
+these vectors gave 0.77 / 0.28: no smoothing 0.77 / 0.33 (but Q1, Q4 and Q5 fall), a ridge ten times smaller 0.79 / 0.29 (Q5 falls
+short), one of 0.001 of the largest eigenvalue 0.72 / 0.25, medians and MADs 0.71 / 0.23, the residual alone 0.79 / 0.28, metrics by
+range instead of standard deviation 0.79 / 0.32 (Q2 falls to an average precision of 0.39), and all 19 metrics 0.79 / 0.37: what 16
+metrics leave out matters most."""
 
 
 @dataclass(frozen=True, slots=True)
