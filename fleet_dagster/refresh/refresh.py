@@ -11,12 +11,16 @@ import pandas as pd
 from fleet_dagster import site_rows, training
 from fleet_dagster.anomaly_history import anomalous, with_history
 from fleet_dagster.core.sampling import training_span
-from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, gaps, union
+from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, union
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import persistence_lookback, scoring_lookback
+from fleet_dagster.model.lookbacks import (
+    incident_lookback,
+    persistence_lookback,
+    scoring_lookback,
+)
 from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
@@ -42,6 +46,7 @@ from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested
 from fleet_dagster.refresh.baselines import stored_baselines, stored_models
 from fleet_dagster.refresh.currency import Currency, compares
+from fleet_dagster.refresh.touched import standing_part
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
@@ -161,16 +166,26 @@ class Refresh:
         return self._run("anomaly_scorer", (ANOMALY_SCORE,), span, compute)
 
     def anomaly_correlator(self, span: Span) -> list[Outcome]:
-        """Refresh `fleet_correlation`, after the baselines of the days that incidents look back at."""
+        """Refresh `fleet_correlation`, after the baselines of the days that incidents look back at.
+
+        What stands of the days after, which look back at this span, is brought up to date with it.
+        """
         self.store.registry.ensure(self.config)
-        self.baselines(with_history(self.store.registry.fleet(self.config), span))
+        fleet = self.store.registry.fleet(self.config)
+        self.baselines(with_history(fleet, span))
 
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = with_history(block.fleet, chunk)
             models = stored_models(self.store, block.fleet, reach)
             return (anomaly_correlator(block.fleet, self._anomalies(block, reach), models, chunk),)
 
-        return self._run("anomaly_correlator", (FLEET_CORRELATION,), span, compute)
+        done = self._run("anomaly_correlator", (FLEET_CORRELATION,), span, compute)
+        reach = ceil_to(span.end, DAY) + incident_lookback(fleet, 0, 0)
+        for later in standing_part(
+            Currency(fleet, self.store.history), FLEET_CORRELATION, Span(span.end, reach)
+        ):
+            done += self._run("anomaly_correlator", (FLEET_CORRELATION,), later, compute)
+        return [_joined(FLEET_CORRELATION, span, done)]
 
     def performance_comparator(self, span: Span) -> list[Outcome]:
         """Refresh `site_ranking`, after the baselines that govern the span."""

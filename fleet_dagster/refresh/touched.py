@@ -7,6 +7,7 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
     BASELINE,
     BASELINE_MODEL,
+    FLEET_CORRELATION,
     FLEET_KPI,
     SITE_TELEMETRY,
     Table,
@@ -15,6 +16,9 @@ from fleet_dagster.model.tables import (
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
+
+_FOLLOWING = (BASELINE, BASELINE_MODEL, FLEET_CORRELATION)
+"""Tables that are brought up to date with others."""
 
 
 def touched(store: Store, config: FleetConfig, span: Span) -> list[Span]:
@@ -30,11 +34,12 @@ def touched(store: Store, config: FleetConfig, span: Span) -> list[Span]:
 def standing_and_stale(store: Store, config: FleetConfig, span: Span) -> list[Span]:
     """Return the same with expired days among them.
 
-    A baseline that is no longer current shows in the rankings that it governs.
+    A baseline that is no longer current shows in the rankings that it governs, and incidents are brought up to date with the
+    scores of the days that they look back at.
     """
     currency = Currency(store.registry.fleet(config), store.history)
-    tables = [t for t in derived_tables() if t not in (BASELINE, BASELINE_MODEL)]
-    return union([s.clip(span) for t in tables for s in _standing_and_stale(currency, t, span)])
+    tables = [t for t in derived_tables() if t not in _FOLLOWING]
+    return union([s.clip(span) for t in tables for s in standing_part(currency, t, span)])
 
 
 def never_computed(store: Store, config: FleetConfig, span: Span) -> list[Span]:
@@ -64,7 +69,8 @@ def shared(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
     return found
 
 
-def _standing_and_stale(currency: Currency, table: Table, span: Span) -> list[Span]:
+def standing_part(currency: Currency, table: Table, span: Span) -> list[Span]:
+    """Return the windows of one table that stand and are no longer current, among those that a span touches."""
     whole = span.to_whole(currency.grain(table))
     known = currency.history.coverage.covered(table.name, currency.fleet.name, whole)
     if not known:

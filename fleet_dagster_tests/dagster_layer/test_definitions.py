@@ -16,8 +16,11 @@ DEPS = {
     "quarantine": {"site_telemetry"},
     "ingest_stats": {"site_telemetry"},
     "baseline": {"site_telemetry", "site_assignment"},
-    "fleet_kpi": {"site_kpi", "site_assignment"},
-    "region_kpi": {"site_kpi", "site_assignment"},
+    "baseline_model": {"site_telemetry", "site_assignment"},
+    "anomaly_score": {"site_kpi", "site_assignment", "baseline_model"},
+    "fleet_correlation": {"anomaly_score", "site_assignment", "baseline_model"},
+    "fleet_kpi": {"site_kpi", "site_assignment", "anomaly_score"},
+    "region_kpi": {"site_kpi", "site_assignment", "anomaly_score"},
     "regional_health": {"region_kpi"},
     "site_ranking": {"site_kpi", "site_assignment", "baseline"},
 }
