@@ -8,8 +8,12 @@ import dagster as dg
 NODES: dict[str, dict[str, tuple[str, ...]]] = {
     "region_mapper": {"site_assignment": ()},
     "site_ingest": dict.fromkeys(("site_kpi", "quarantine", "ingest_stats"), ("site_assignment",)),
-    "baseline": {"baseline": ("site_assignment",)},
-    "fleet_aggregator": dict.fromkeys(("fleet_kpi", "region_kpi"), ("site_kpi", "site_assignment")),
+    "baseline": dict.fromkeys(("baseline", "baseline_model"), ("site_assignment",)),
+    "anomaly_scorer": {"anomaly_score": ("site_kpi", "site_assignment", "baseline_model")},
+    "anomaly_correlator": {"fleet_correlation": ("anomaly_score", "site_assignment")},
+    "fleet_aggregator": dict.fromkeys(
+        ("fleet_kpi", "region_kpi"), ("site_kpi", "site_assignment", "anomaly_score")
+    ),
     "regional_scorer": {"regional_health": ("region_kpi",)},
     "performance_comparator": {"site_ranking": ("site_kpi", "baseline", "site_assignment")},
 }

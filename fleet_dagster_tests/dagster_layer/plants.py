@@ -37,6 +37,7 @@ DERIVED = (
     "baseline",
     "baseline_model",
     "anomaly_score",
+    "fleet_correlation",
     "fleet_kpi",
     "region_kpi",
     "regional_health",

@@ -16,7 +16,7 @@ from fleet_dagster_tests.fleets import NOON
 
 
 def minutes(column: "pd.Series[Any]") -> list[int]:
-    return ((microseconds(column) - NOON) // MINUTE).tolist()
+    return [int(m) for m in (microseconds(column) - NOON) // MINUTE]
 
 
 def last(rows: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +178,7 @@ def test_sites_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(FrameError, match="twice: 'S-00'"):
         correlate_anomalies(rows, pd.concat([known, known.iloc[:1]]))
     with pytest.raises(FrameError, match="depends on 'S-77'"):
-        correlate_anomalies(rows, known.assign(depends_on=[[], ["S-77"]]))
+        correlate_anomalies(rows, known.assign(depends_on=pd.Series([[], ["S-77"]], dtype=object)))
     with pytest.raises(FrameError, match="region_id"):
         correlate_anomalies(rows, known.drop(columns="region_id"))
     history = pd.DataFrame({"site_id": ["S-00"], "n_onsets": [-1], "exposure_h": [2.0]})
