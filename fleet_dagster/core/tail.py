@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 TAIL_FROM = 0.90
 """Quantile of a site's own errors at which its tail begins."""
+LEAST_START = 1e-9
+"""Where a tail begins at the least: a site that never erred has errors of 0, and any other is beyond them."""
 LEAST_EXCESSES = 10
 """Excesses below which a tail is not fitted."""
 STEEPEST = 0.5
@@ -25,10 +27,10 @@ def tail_start(errors: Doubles) -> float:
     Returns
     -------
     float
-        The quantile; NaN without errors. [1]
+        The quantile, at least 1e-9; NaN without errors. [1]
     """
     known = errors[~np.isnan(errors)]
-    return float(np.quantile(known, TAIL_FROM)) if known.size else float("nan")
+    return max(float(np.quantile(known, TAIL_FROM)), LEAST_START) if known.size else float("nan")
 
 
 def tail_level(ratios: Doubles, exceeded_by: float, n_independent: int) -> float:

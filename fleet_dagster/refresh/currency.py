@@ -36,9 +36,9 @@ from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
 _REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE, BASELINE_MODEL)
-_SCORED = (ANOMALY_SCORE, FLEET_CORRELATION, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
+SCORED = (ANOMALY_SCORE, FLEET_CORRELATION, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
 """Tables with anomaly scores in them, or counts of anomalies."""
-_COMPARED = (SITE_RANKING, *_SCORED)
+_COMPARED = (SITE_RANKING, *SCORED)
 """Tables whose rows depend on a baseline."""
 
 
@@ -122,7 +122,7 @@ class Currency:
         if table is SITE_RANKING:
             return persistence_lookback(self.fleet)
         days = incident_lookback(self.fleet, 0, 0) if table is FLEET_CORRELATION else 0
-        return days + scoring_lookback(self.fleet) if table in _SCORED else 0
+        return days + scoring_lookback(self.fleet) if table in SCORED else 0
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""
