@@ -20,7 +20,9 @@ from benchmarks.modes import e3
 from benchmarks.outliers import q8
 from benchmarks.restatement import e2
 from benchmarks.root_cause.petshop import q6
+from benchmarks.root_cause.planted import planted
 from benchmarks.root_cause.q7 import q7
+from benchmarks.root_cause.quiet import quiet
 from benchmarks.storm_nodes import e4_nodes
 from benchmarks.storms import e4
 
@@ -49,6 +51,8 @@ SECTIONS = {
     "Q6": Section("Q6: PetShop, the cause of an issue", q6),
     "Q7": Section("Q7: simulated cascades", q7),
     "Q8": Section("Q8: modified Z-scores on Gaussian groups", q8),
+    "planted": Section("Planted faults of the simulator", planted),
+    "quiet": Section("Fault-free months", quiet),
 }
 
 

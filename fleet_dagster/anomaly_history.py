@@ -40,12 +40,17 @@ class AnomalyHistory:
     _hours: dict[int, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def until(self, span: Span, scores: pd.DataFrame) -> pd.DataFrame:
-        """Return the anomalies that the incidents of a span look back at, and those of the span itself, given its scores."""
+        """Return the anomalies that the incidents of a span look back at, and those of the span itself, given its scores.
+
+        The whole hours of the span are remembered too, for the span that follows.
+        """
         past = Span(with_history(self.fleet, span).start, span.start)
         self._score([hour for hour in past.steps(HOUR) if self._is_missing(hour)])
         known = [self._hours[h.start] for h in past.steps(HOUR) if _is_whole(h)]
         rest = [anomalous(self._scores(h)) for h in past.steps(HOUR) if not _is_whole(h)]
-        return frames.concat(ANOMALY_SCORE, [*known, *rest, anomalous(scores)])
+        own = anomalous(scores)
+        self._remember([hour for hour in span.steps(HOUR) if _is_whole(hour)], own)
+        return frames.concat(ANOMALY_SCORE, [*known, *rest, own])
 
     def _is_missing(self, hour: Span) -> bool:
         return _is_whole(hour) and hour.start not in self._hours
@@ -55,11 +60,13 @@ class AnomalyHistory:
         nothing = frames.empty_frame(ANOMALY_SCORE)
         self._hours.update({hour.start: nothing for hour in hours})
         for run in union([hour for hour in hours if book.of_hour(hour) is not None]):
-            found = anomalous(self._scores(run))
-            starts = frames.microseconds(found["window_start"])
-            for hour in run.steps(HOUR):
-                is_own = (starts >= hour.start) & (starts < hour.end)
-                self._hours[hour.start] = found[is_own]
+            self._remember(list(run.steps(HOUR)), anomalous(self._scores(run)))
+
+    def _remember(self, hours: list[Span], found: pd.DataFrame) -> None:
+        starts = frames.microseconds(found["window_start"])
+        for hour in hours:
+            is_own = (starts >= hour.start) & (starts < hour.end)
+            self._hours[hour.start] = found[is_own]
 
     def _scores(self, span: Span) -> pd.DataFrame:
         """Score a span, a day at a time."""
