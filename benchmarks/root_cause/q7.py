@@ -7,9 +7,9 @@ from benchmarks.root_cause.calibrate import calibration_error
 from benchmarks.root_cause.cascades import CASCADES, N_WEEKS, CascadeWeeks
 from benchmarks.root_cause.outcomes import Outcome, Told, days_with_several, outcomes, told
 
-SEEDS = (51,)
-"""None of them was learnt from."""
-CALM_SEEDS = (21, 22, 23)
+SEEDS = (61,)
+"""None of them was learnt from, nor looked at before the rules stood."""
+CALM_SEEDS = (31, 32, 33)
 
 
 def q7(seeds: Sequence[int] = SEEDS, calm_seeds: Sequence[int] = CALM_SEEDS) -> str:
