@@ -20,6 +20,7 @@ from benchmarks import yardsticks
 from benchmarks.ingest import clock
 from benchmarks.report import Figure, Result, ratios, seconds
 from benchmarks.telemetry import NAME, START, Workload, landed_hours, landed_repeatedly
+from fleet_dagster.anomaly_history import with_history
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, SITE_TELEMETRY, Table
 from fleet_dagster.refresh.refresh import Outcome, Refresh
@@ -177,14 +178,17 @@ def land(home: Path, work: Workload, *, days: int) -> None:
 
 
 def settle(landed: Path, home: Path, work: Workload, *, days: int, is_full: bool = False) -> None:
-    """Copy what was landed, and train the baselines that govern the days to be measured."""
+    """Copy what was landed, train the baselines that govern the days to be measured, and score those that incidents look back at."""
     _copy(landed, home)
     config = work.config
     with Store.at(home) as store:
         if is_full:
             everyone = config.model_copy(update={"deviation_sigma": ANY_DEVIATION})
             store.registry.apply(everyone, valid_from=0)
-        Refresh(store, config).baselines(span_of(days))
+        refresh, measured = Refresh(store, config), span_of(days)
+        refresh.baselines(measured)
+        before = with_history(store.registry.fleet(config), measured)
+        refresh.anomaly_scorer(Span(before.start, measured.start))
 
 
 def _copy(prepared: Path, home: Path) -> None:
