@@ -151,11 +151,14 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**spelled).reset_index(drop=True)
 
 
+_SEQUENCES = (list, tuple, np.ndarray)
+
+
 def spelled_out(column: "pd.Series[Any]") -> "pd.Series[Any]":  # Any: names or lists
     """Return names as text and lists as tuples, nothing as None."""
     known = column.dropna()
-    if len(known) and isinstance(known.iloc[0], list | np.ndarray):
-        tuples = [tuple(v) if isinstance(v, list | np.ndarray) else None for v in column]
+    if len(known) and isinstance(known.iloc[0], _SEQUENCES):
+        tuples = [tuple(v) if isinstance(v, _SEQUENCES) else None for v in column]
         return pd.Series(tuples, index=column.index, dtype=object)
     if not len(known):
         return pd.Series(None, index=column.index, dtype=object)

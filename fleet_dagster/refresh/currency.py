@@ -12,6 +12,7 @@ from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import (
     TRAINING_DAYS,
+    WARM_UP_WINDOWS,
     carry_lookback,
     incident_lookback,
     ingest_lookback,
@@ -121,8 +122,12 @@ class Currency:
         """Return how far before a window a table reads site rows [us]."""
         if table is SITE_RANKING:
             return persistence_lookback(self.fleet)
-        days = incident_lookback(self.fleet, 0, 0) if table is FLEET_CORRELATION else 0
-        return days + scoring_lookback(self.fleet) if table in SCORED else 0
+        if table is FLEET_CORRELATION:
+            return incident_lookback(self.fleet, 0, 0) + scoring_lookback(self.fleet)
+        if table is ANOMALY_SCORE:
+            return scoring_lookback(self.fleet)
+        # who is anomalous is known without when it began
+        return WARM_UP_WINDOWS * self.fleet.interval if table in SCORED else 0
 
     def _inputs(self, table: Table, start: int, digest: str) -> str:
         """Return the digest of all inputs but telemetry of the piece that holds `start`, whatever range was asked for."""

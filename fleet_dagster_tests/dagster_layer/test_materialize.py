@@ -24,7 +24,7 @@ from fleet_dagster_tests.dagster_layer.plants import (
     written,
 )
 
-UNTRAINED = ("baseline", "baseline_model")
+UNTRAINED = ("baseline", "baseline_model", "fleet_correlation")
 WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm"}
 WORDS |= {"worst_site", "worst_sites", "open_incidents"}
 

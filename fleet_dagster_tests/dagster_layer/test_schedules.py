@@ -136,7 +136,7 @@ def test_between_two_windows_there_is_nothing_to_do(tick: Tick) -> None:
 
 def test_late_telemetry_brings_back_its_day(tick: Tick) -> None:
     clean = replace(SCENARIO, malformed_share=0.0)
-    cut = day_start(3) - 2 * HOUR
+    cut = day_start(3) - 4 * HOUR
     land(tick.installation, day_start(1), cut, scenario=clean)
     tick.refresh(day_start(1), day_start(4))
     land(tick.installation, cut, cut + HOUR, batch="late", scenario=clean)

@@ -4,7 +4,9 @@ import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span, union
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.lookbacks import SCORING_WINDOWS, WARM_UP_WINDOWS
 from fleet_dagster.model.tables import (
+    ANOMALY_SCORE,
     BASELINE,
     FLEET_KPI,
     INGEST_STATS,
@@ -15,7 +17,7 @@ from fleet_dagster.model.tables import (
     derived_tables,
 )
 from fleet_dagster.refresh.currency import Currency
-from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.refresh.refresh import BASELINES, Refresh
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 
@@ -83,8 +85,11 @@ def test_a_snapshot_in_the_middle_of_a_window_makes_that_window_stale_as_a_whole
 ) -> None:
     at.land(refreshed, CONFIG, late([NOON + 3 * MINUTE + 7]), batch_id="late")
     window = Span(NOON, NOON + INTERVAL)
-    assert stale(refreshed, FLEET_KPI, at.days(0, 2)) == [window]
-    assert stale(refreshed, FLEET_KPI, Span(NOON + MINUTE, NOON + 2 * MINUTE)) == [window]
+    assert stale(refreshed, SITE_KPI, at.days(0, 2)) == [window]
+    assert stale(refreshed, SITE_KPI, Span(NOON + MINUTE, NOON + 2 * MINUTE)) == [window]
+    counted, scored = (window.widen(after=n * INTERVAL) for n in (WARM_UP_WINDOWS, SCORING_WINDOWS))
+    assert stale(refreshed, FLEET_KPI, at.days(0, 2)) == [counted]
+    assert stale(refreshed, ANOMALY_SCORE, at.days(0, 2)) == [scored]
     assert stale(refreshed, SITE_RANKING, at.days(0, 2)) == [window.widen(after=4 * INTERVAL)]
     assert stale(refreshed, SITE_ASSIGNMENT, at.days(0, 2)) == []
     assert stale(refreshed, FLEET_KPI, Span(NOON - HOUR, NOON)) == []
@@ -129,7 +134,7 @@ def test_windows_that_late_data_does_not_change_are_proven_current_again(refresh
     log_end = refreshed.history.last_number()
     at.refresh_all(refreshed, CONFIG, at.days(0, 2))
     assert all(
-        not stale(refreshed, t, at.days(0, 2)) for t in derived_tables() if t is not BASELINE
+        not stale(refreshed, t, at.days(0, 2)) for t in derived_tables() if t not in BASELINES
     )
     tables = {
         t.name
@@ -208,7 +213,7 @@ def test_rankings_wait_for_a_baseline_that_older_history_has_made_stale(store: S
     at.refresh_all(store, CONFIG, at.days(0, 3))
     older = late([at.FIRST + n * INTERVAL + 7 * SECOND for n in range(144)])
     at.land(store, CONFIG, older, batch_id="old", historical=True)
-    assert stale(store, FLEET_KPI, at.days(1, 3)) == []
+    assert stale(store, SITE_KPI, at.days(1, 3)) == []
     assert stale(store, BASELINE, at.days(2, 3)) == [at.days(2, 3)]
     assert stale(store, SITE_RANKING, at.days(2, 3)) == [at.days(2, 3)]
     at.refresh_all(store, CONFIG, at.days(2, 3))

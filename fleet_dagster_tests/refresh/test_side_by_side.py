@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
-from fleet_dagster.model.tables import BASELINE, FLEET_KPI, SITE_KPI, SITE_RANKING, derived_tables
+from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI, SITE_RANKING, derived_tables
 from fleet_dagster.refresh.currency import Currency
-from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.refresh.refresh import BASELINES, Refresh
 from fleet_dagster.storage import coverage as coverage_module
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
@@ -43,7 +43,7 @@ def test_telemetry_that_lands_during_a_run_is_never_taken_for_computed(tmp_path:
         assert at.refresh_all(other, CONFIG, at.days(0, 1), recompute=True) == 0
         at.assert_same_tables(at.tables_of(other), found)
         stale = {t.name for t in derived_tables() if currency.stale(t, at.days(0, 1))}
-        assert stale == {BASELINE.name}  # the first day has none
+        assert stale == {t.name for t in BASELINES}  # the first day has none
 
 
 class Interrupting(ThreadPoolExecutor):
@@ -78,7 +78,7 @@ def test_a_baseline_restated_during_a_ranking_has_it_computed_anew(store: Store)
     assert threads.happen is None
     currency = Currency(store.registry.fleet(CONFIG), store.history)
     assert currency.stale(SITE_RANKING, span) == []
-    assert currency.stale(BASELINE, span) == []
+    assert not any(currency.stale(table, span) for table in BASELINES)
     again = Refresh(store, CONFIG, recompute=True).performance_comparator(span)
     assert sum(o.rows_written for o in again) == 0
     assert store.history.entries(SITE_RANKING.name, at.NAME, kind="restate")
@@ -93,7 +93,8 @@ def test_runs_that_ask_for_the_same_days_at_once_do_the_work_once(tmp_path: Path
         at.land(store, CONFIG, at.telemetry(2, step_s=600), batch_id="first")
         written = sum(threads.map(run, range(3)))
         stored = at.tables_of(store)
-        assert written == sum(len(rows) for name, rows in stored.items() if name != BASELINE.name)
+        trained = {t.name for t in BASELINES}
+        assert written == sum(len(rows) for name, rows in stored.items() if name not in trained)
         kinds = {e.kind for t in derived_tables() for e in store.history.entries(t.name, at.NAME)}
         assert kinds == {"append"}
         assert at.refresh_all(store, CONFIG, at.days(0, 2), recompute=True) == 0

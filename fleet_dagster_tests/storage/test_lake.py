@@ -80,6 +80,8 @@ def pool_of(column: Column, names: list[str], rng: np.random.Generator) -> list[
         "float64": [float(v) for v in (lo, hi, *between, 5e-324)],
         "timestamp": [FIRST, LAST, DAY_0],
     }
+    pool["list<string>"] = [[], names, names[:1]]
+    pool["list<float32>"] = [[], pool["float32"], [0.0]]
     nothing: list[Any] = [None, float("nan")] if column.type.startswith("float") else [None]
     return pool[column.type] + (nothing if column.nullable else [])
 

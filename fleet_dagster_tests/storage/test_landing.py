@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span
 from fleet_dagster.model.errors import SourceError
-from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
+from fleet_dagster.model.tables import SITE_KPI, SITE_TELEMETRY
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.control.schema import landing_batches
@@ -129,7 +129,7 @@ def test_late_snapshots_at_both_ends_of_a_day_leave_its_middle_current(store: St
     late = [at.FIRST + 5 * MINUTE, at.FIRST + DAY - 10 * MINUTE]
     at.land(store, CONFIG, at.snapshots(SITE, late, CONFIG), batch_id="b2")
     currency = Currency(store.registry.fleet(CONFIG), store.history)
-    assert currency.stale(FLEET_KPI, at.days(0, 1)) == [
+    assert currency.stale(SITE_KPI, at.days(0, 1)) == [
         Span(at.FIRST, at.FIRST + 10 * MINUTE),
         Span(at.FIRST + DAY - 10 * MINUTE, at.FIRST + DAY),
     ]
