@@ -176,10 +176,24 @@ class _Sums:
 
 
 def _of_new_windows(values: Doubles, lagged: Doubles, n: Doubles) -> Doubles:
-    """Return the variance of a new window about a mean of `n` that depend on each other, shape (n_sites, d).
+    """Return the variance of a new window about a mean of `n` windows that depend on each other.
 
-    With lag-1 autocorrelation r, n windows are worth n (1 - r) / (1 + r) independent ones (Bayley, G. V., Hammersley, J. M. (1946):
-    The "effective" number of independent observations in an autocorrelated time series. doi:10.2307/2983560).
+    Parameters
+    ----------
+    values, lagged : ndarray, shape (n_sites, d)
+        Variance and lag-1 covariance along each direction. [1]
+    n : ndarray, shape (n_sites,)
+        Windows that the mean rests on. [1]
+
+    Returns
+    -------
+    ndarray, shape (n_sites, d)
+        Variances. [1]
+
+    Notes
+    -----
+    With lag-1 autocorrelation r, n windows are worth n (1 - r) / (1 + r) independent ones (Bayley, G. V., Hammersley, J. M.
+    (1946): The "effective" number of independent observations in an autocorrelated time series. doi:10.2307/2983560).
     """
     share = np.divide(lagged, values, out=np.zeros_like(values), where=values > 0)
     r = np.clip(share, 0.0, 1.0)
