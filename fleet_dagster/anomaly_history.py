@@ -47,7 +47,7 @@ class AnomalyHistory:
         past = Span(with_history(self.fleet, span).start, span.start)
         self._score([hour for hour in past.steps(HOUR) if self._is_missing(hour)])
         known = [self._hours[h.start] for h in past.steps(HOUR) if _is_whole(h)]
-        rest = [anomalous(self._scores(h)) for h in past.steps(HOUR) if not _is_whole(h)]
+        rest = [self._anomalies(h) for h in past.steps(HOUR) if not _is_whole(h)]
         own = anomalous(scores)
         self._remember([hour for hour in span.steps(HOUR) if _is_whole(hour)], own)
         return frames.concat(ANOMALY_SCORE, [*known, *rest, own])
@@ -59,8 +59,8 @@ class AnomalyHistory:
         book = ModelBook(self.fleet, self.trained.baseline_model)
         nothing = frames.empty_frame(ANOMALY_SCORE)
         self._hours.update({hour.start: nothing for hour in hours})
-        for run in union([hour for hour in hours if book.of_hour(hour) is not None]):
-            self._remember(list(run.steps(HOUR)), anomalous(self._scores(run)))
+        for run in union([hour for hour in hours if book.is_open(hour)]):
+            self._remember(list(run.steps(HOUR)), self._anomalies(run))
 
     def _remember(self, hours: list[Span], found: pd.DataFrame) -> None:
         starts = frames.microseconds(found["window_start"])
@@ -68,8 +68,8 @@ class AnomalyHistory:
             is_own = (starts >= hour.start) & (starts < hour.end)
             self._hours[hour.start] = found[is_own]
 
-    def _scores(self, span: Span) -> pd.DataFrame:
-        """Score a span, a day at a time."""
+    def _anomalies(self, span: Span) -> pd.DataFrame:
+        """Score a span, a day at a time, and keep what is anomalous."""
         parts = []
         for day in span.days():
             block = day.widen(before=scoring_lookback(self.fleet))

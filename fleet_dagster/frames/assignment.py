@@ -45,6 +45,17 @@ def assigned_runs(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> Iterato
         yield pending
 
 
+def region_grid(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> frames.Coded:
+    """Return each site's region in each window, shape (n_windows, n_sites); -1 where the fleet does not have the site yet."""
+    n_windows = (span.end - span.start) // fleet.interval
+    region = np.full((n_windows, len(fleet.sites)), -1, dtype=np.int64)
+    regions: tuple[str, ...] = ()
+    for run in assigned_runs(fleet, assignment, span):
+        first, last = ((t - span.start) // fleet.interval for t in (run.span.start, run.span.end))
+        region[first:last], regions = run.region, run.regions
+    return frames.Coded(region, regions)
+
+
 def _pieces(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> Iterator[AssignedRun]:
     starts = frames.microseconds(assignment["window_start"])
     ends = frames.microseconds(assignment["window_end"])

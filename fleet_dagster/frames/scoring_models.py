@@ -59,6 +59,10 @@ class ModelBook:
             self._last = ((day, chosen), _assembled(self.fleet, rows, day))
         return self._last[1]
 
+    def is_open(self, hour: Span) -> bool:
+        """Tell whether there is any model in an hour, without putting them together."""
+        return bool(self._of_day(training_day_in_force(self.fleet.start, hour.start)))
+
     def _of_day(self, day: int | None) -> "_Known":
         if self._known[0] != day:
             trained = self._rows[

@@ -700,6 +700,9 @@ FLEET_CORRELATION = Table(
     ),
 )
 
+BASELINES = (BASELINE, BASELINE_MODEL)
+"""The tables of training days."""
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (

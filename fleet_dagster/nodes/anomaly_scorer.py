@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fleet_dagster.core.scoring import TOP_KPIS, DomainScores, score
 from fleet_dagster.core.windows import HOUR, Span, floor_to
 from fleet_dagster.frames import columns as frames
-from fleet_dagster.frames.assignment import assigned_runs
+from fleet_dagster.frames.assignment import region_grid
 from fleet_dagster.frames.baseline_models import domains_of
 from fleet_dagster.frames.scoring_models import HourModels, ModelBook
 from fleet_dagster.frames.window_inputs import per_window
@@ -44,7 +44,7 @@ def anomaly_scorer(
         whole = hour.to_whole(HOUR)
         models = book.of_hour(whole)
         own = span.clip(whole)
-        regions = _regions(fleet, assignment, own)
+        regions = region_grid(fleet, assignment, own)
         if models is None:
             parts.append(_unscored(fleet, own, regions))
         else:
@@ -139,17 +139,6 @@ def _explained(
         "top_kpis": frames.lists(pa.array(names, pa.string()), offsets, ~is_anomalous),
         "top_shares": frames.lists(pa.array(share[has], pa.float32()), offsets, ~is_anomalous),
     }
-
-
-def _regions(fleet: Fleet, assignment: pd.DataFrame, span: Span) -> frames.Coded:
-    """Return each site's region, shape (n_windows, n_sites); -1 where the fleet does not have the site yet."""
-    n_windows = (span.end - span.start) // fleet.interval
-    region = np.full((n_windows, len(fleet.sites)), -1, dtype=np.int64)
-    regions: tuple[str, ...] = ()
-    for run in assigned_runs(fleet, assignment, span):
-        first, last = ((t - span.start) // fleet.interval for t in (run.span.start, run.span.end))
-        region[first:last], regions = run.region, run.regions
-    return frames.Coded(region, regions)
 
 
 def _unscored(fleet: Fleet, span: Span, region: frames.Coded) -> pd.DataFrame:

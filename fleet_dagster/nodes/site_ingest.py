@@ -14,7 +14,7 @@ from fleet_dagster.core.reduction import NEVER, Reduced, reduce_block
 from fleet_dagster.core.snapshots import Grid, Snapshots
 from fleet_dagster.core.windows import Span, floor_to
 from fleet_dagster.frames import columns as frames
-from fleet_dagster.frames.assignment import assigned_runs
+from fleet_dagster.frames.assignment import region_grid
 from fleet_dagster.frames.snapshots import usable_snapshots
 from fleet_dagster.frames.window_inputs import is_read, modes_of, per_window, site_baselines
 from fleet_dagster.model.fleet import Fleet
@@ -170,12 +170,8 @@ def _site_rows(
     dispositions: NDArray[np.int8],
 ) -> pd.DataFrame:
     n_windows = (span.end - span.start) // fleet.interval
-    region = np.full((len(fleet.sites), n_windows), -1, dtype=np.int64)
-    regions: tuple[str, ...] = ()
-    for run in assigned_runs(fleet, assignment, span):
-        first, last = ((t - span.start) // fleet.interval for t in (run.span.start, run.span.end))
-        region[:, first:last], regions = run.region[:, None], run.regions
-    keep = (region.T >= 0).ravel()
+    region = region_grid(fleet, assignment, span)
+    keep = (region.codes >= 0).ravel()
 
     def flat(grid: NDArray[_Value]) -> NDArray[_Value]:
         values = np.ascontiguousarray(grid.T).ravel()
@@ -193,7 +189,7 @@ def _site_rows(
         "window_start": frames.stamps(starts),
         "window_end": frames.stamps(starts + fleet.interval),
         "site_id": frames.names(site, [s.site_id for s in fleet.sites]),
-        "region_id": frames.names(region.T.ravel()[keep], regions),
+        "region_id": frames.names(region.codes.ravel()[keep], region.vocabulary),
         **{name: kpis[k] if k < len(kpis) else absent for k, name in enumerate(KPI_NAMES)},
         "kpi_count": np.sum([~np.isnan(kpi) for kpi in kpis], axis=0, dtype=np.int8),
         "status": flat(reduced.status),

@@ -23,6 +23,7 @@ from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
     BASELINE_MODEL,
+    BASELINES,
     FLEET_CORRELATION,
     FLEET_KPI,
     REGION_KPI,
@@ -36,7 +37,7 @@ from fleet_dagster.nodes.baseline import cutoff
 from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
-_REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, BASELINE, BASELINE_MODEL)
+_REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, *BASELINES)
 SCORED = (ANOMALY_SCORE, FLEET_CORRELATION, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
 """Tables with anomaly scores in them, or counts of anomalies."""
 _COMPARED = (SITE_RANKING, *SCORED)
@@ -87,7 +88,7 @@ class Currency:
         stale = {
             t
             for t in set().union(*days.values())
-            if any(self.stale(own, Span(t, t + DAY)) for own in (BASELINE, BASELINE_MODEL))
+            if any(self.stale(own, Span(t, t + DAY)) for own in BASELINES)
         }
         return [day for day, trained in days.items() if trained & stale]
 
@@ -108,7 +109,7 @@ class Currency:
     def _reads(self, table: Table, span: Span) -> Reads:
         if table is SITE_ASSIGNMENT:
             return Reads(nothing=True)
-        if table in (BASELINE, BASELINE_MODEL):
+        if table in BASELINES:
             return Reads(
                 since=TRAINING_DAYS * DAY, until=2 * DAY, received_before=cutoff(span.start)
             )

@@ -24,7 +24,7 @@ from fleet_dagster.model.lookbacks import (
 from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
-    BASELINE_MODEL,
+    BASELINES,
     FLEET_CORRELATION,
     FLEET_KPI,
     INGEST_STATS,
@@ -58,7 +58,6 @@ CHUNK_ROWS = 1_000_000
 """Site-windows computed and committed together: bounds memory, and keeps small fleets' commits few."""
 ROUNDS = 3
 """Times that a node looks for windows to compute: telemetry may land, or a storm begin, while it is at work."""
-BASELINES = (BASELINE, BASELINE_MODEL)
 COUNTED = ("window_start", "site_id", "state", "is_anomalous")
 """Columns of `anomaly_score` that anomalies are counted by."""
 Progress = Callable[[str, Span, Span], None]

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from fleet_dagster.core.windows import DAY, Span, gaps, union
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
-    BASELINE,
-    BASELINE_MODEL,
+    BASELINES,
     FLEET_CORRELATION,
     FLEET_KPI,
     SITE_TELEMETRY,
@@ -17,7 +16,7 @@ from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
 
-_FOLLOWING = (BASELINE, BASELINE_MODEL, FLEET_CORRELATION)
+_FOLLOWING = (*BASELINES, FLEET_CORRELATION)
 """Tables that are brought up to date with others."""
 
 

@@ -8,6 +8,7 @@ from fleet_dagster.model.lookbacks import SCORING_WINDOWS, WARM_UP_WINDOWS
 from fleet_dagster.model.tables import (
     ANOMALY_SCORE,
     BASELINE,
+    BASELINES,
     FLEET_KPI,
     INGEST_STATS,
     SITE_ASSIGNMENT,
@@ -17,7 +18,7 @@ from fleet_dagster.model.tables import (
     derived_tables,
 )
 from fleet_dagster.refresh.currency import Currency
-from fleet_dagster.refresh.refresh import BASELINES, Refresh
+from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 

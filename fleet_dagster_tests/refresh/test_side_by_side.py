@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
-from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI, SITE_RANKING, derived_tables
+from fleet_dagster.model.tables import BASELINES, FLEET_KPI, SITE_KPI, SITE_RANKING, derived_tables
 from fleet_dagster.refresh.currency import Currency
-from fleet_dagster.refresh.refresh import BASELINES, Refresh
+from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage import coverage as coverage_module
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
