@@ -5,17 +5,14 @@ from concurrent.futures import Executor
 
 import pandas as pd
 
-from fleet_dagster.core.windows import HOUR, Span
+from fleet_dagster.core.blocks import block_length
+from fleet_dagster.core.windows import Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import ingest_lookback
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, SITE_KPI
 from fleet_dagster.nodes.site_ingest import Ingested, site_ingest
 from fleet_dagster.training import ReadTelemetry
-
-BLOCK_HOURS = (24, 12, 8, 6, 4, 3, 2)
-BLOCK_SITE_WINDOWS = 120_000
-"""Site-windows reduced at once; the hour of a thousand sites at half-minute windows is one block."""
 
 
 def ingest(
@@ -49,12 +46,3 @@ def ingest_blocks(
     for block in span.steps(block_length(fleet)):
         telemetry = read(block.widen(before=ingest_lookback(fleet, block.start, block.end)))
         yield site_ingest(fleet, telemetry, assignment, trained, block, threads=threads)
-
-
-def block_length(fleet: Fleet) -> int:
-    """Return how much time is reduced at once: whole hours that divide a day, fewer for larger fleets [us].
-
-    The sums of these kernels are exact, so the rows do not depend on it.
-    """
-    per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
-    return next((h for h in BLOCK_HOURS if h * per_hour <= BLOCK_SITE_WINDOWS), 1) * HOUR

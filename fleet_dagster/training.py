@@ -1,11 +1,13 @@
 """Training of baselines: which days need one, and the sampled hours that it learns from."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from fleet_dagster.core.blocks import block_length
 from fleet_dagster.core.sampling import sample_hours, training_day_in_force, training_span
 from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.frames import columns as frames
@@ -87,28 +89,50 @@ def _hours(
     then: Fleet, read: ReadTelemetry, training_day: int, span: Span, samples: Samples
 ) -> Iterator[node.HourSample]:
     chosen, cutoff = sample_hours(then.name, span), node.cutoff(training_day)
-    samples.hours = {h.start: samples.hours[h.start] for h in chosen if h.start in samples.hours}
+    known = samples.hours
+    samples.hours = {
+        hour.start: known[hour.start]
+        for hour in chosen
+        if hour.start in known and known[hour.start].serves(cutoff)
+    }
+    missing = [hour for hour in chosen if hour.start not in samples.hours]
+    block = block_length(then)
+    for _, together in itertools.groupby(missing, key=lambda hour: hour.start // block):
+        samples.hours.update(_reduce(then, read, cutoff, list(together)))
     for hour in chosen:
-        reduced = samples.hours.get(hour.start)
-        if reduced is None or not reduced.serves(cutoff):
-            reduced = samples.hours[hour.start] = _reduce(then, read, cutoff, hour)
-        if reduced.sample is not None:
-            yield reduced.sample
+        sample = samples.hours[hour.start].sample
+        if sample is not None:
+            yield sample
 
 
-def _reduce(then: Fleet, read: ReadTelemetry, cutoff: int, hour: Span) -> ReducedHour:
-    block = node.reach(then, hour)
-    telemetry = read(block)
-    is_used = node.is_eligible(telemetry, cutoff)
+def _reduce(
+    then: Fleet, read: ReadTelemetry, cutoff: int, hours: Sequence[Span]
+) -> dict[int, ReducedHour]:
+    """Reduce the snapshots of some hours that are in order of time, all at once; by when they start."""
+    blocks = [node.reach(then, hour) for hour in hours]
+    whole = Span(blocks[0].start, blocks[-1].end)
+    telemetry = read(whole)
+    stamp = frames.microseconds(telemetry["timestamp"])
     received = frames.microseconds(telemetry["received_at"])
     recent = ~telemetry["historical"].to_numpy(np.bool_)
-    last_used = int(received[is_used & recent].max(initial=0))
-    first_unused = int(received[~is_used].min(initial=node.LAST_RECEIPT))
-    is_own = frames.microseconds(telemetry["timestamp"]) >= hour.start
-    if not (is_used & is_own).any():
-        return ReducedHour(None, last_used, first_unused)
+    is_used = node.is_eligible(telemetry, cutoff)
+    is_read = [(stamp >= block.start) & (stamp < block.end) for block in blocks]
+    has_own = [
+        bool((is_used & own & (stamp >= hour.start)).any())
+        for own, hour in zip(is_read, hours, strict=True)
+    ]
+    rows = _site_kpi(then, telemetry[is_used], whole) if any(has_own) else pd.DataFrame()
+    return {
+        hour.start: ReducedHour(
+            sample=node.sample_hour(then, rows, hour) if has else None,
+            last_used=int(received[own & is_used & recent].max(initial=0)),
+            first_unused=int(received[own & ~is_used].min(initial=node.LAST_RECEIPT)),
+        )
+        for hour, own, has in zip(hours, is_read, has_own, strict=True)
+    }
+
+
+def _site_kpi(then: Fleet, telemetry: pd.DataFrame, span: Span) -> pd.DataFrame:
+    """Reduce snapshots without looking back before the span: an hour's own windows and those it reads suffice."""
     untrained = frames.empty_frame(BASELINE)
-    rows = site_ingest(
-        then, telemetry[is_used], region_mapper(then, block), untrained, block
-    ).site_kpi
-    return ReducedHour(node.sample_hour(then, rows, hour), last_used, first_unused)
+    return site_ingest(then, telemetry, region_mapper(then, span), untrained, span).site_kpi

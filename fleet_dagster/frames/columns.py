@@ -1,5 +1,6 @@
 """Columns of frames as arrays and back: time stamps, names, grids of sites x windows."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ UTC_MICROSECONDS = pd.DatetimeTZDtype("us", "UTC")
 
 def stamps(microseconds: NDArray[np.int64]) -> pd.Series:
     """Return instants as UTC time stamps."""
-    return pd.Series(microseconds.astype("M8[us]")).dt.tz_localize("UTC")
+    return pd.Series(pd.DatetimeIndex(microseconds.astype("M8[us]"), tz="UTC"))
 
 
 def microseconds(column: "pd.Series[Any]") -> NDArray[np.int64]:
@@ -33,7 +34,13 @@ def microseconds(column: "pd.Series[Any]") -> NDArray[np.int64]:
 
 def names(codes: NDArray[np.int64], vocabulary: Sequence[str]) -> pd.Categorical:
     """Return names for codes into a vocabulary; -1 is null."""
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(vocabulary), dtype="str"))
+    return pd.Categorical.from_codes(codes, dtype=_named(tuple(vocabulary)))
+
+
+@functools.lru_cache(maxsize=256)
+def _named(vocabulary: tuple[str, ...]) -> pd.CategoricalDtype:
+    """Return the type of a column of names; made once, for that takes longer than a small column."""
+    return pd.CategoricalDtype(pd.Index(list(vocabulary), dtype="str"))
 
 
 def lists(
@@ -89,6 +96,11 @@ def _as_lists(values: Any, column: Column) -> "pd.Series[Any]":  # Any: lists of
 
 def empty_frame(table: Table) -> pd.DataFrame:
     """Return a frame of a table without rows, typed as a full one."""
+    return _empty(table).copy()
+
+
+@functools.cache
+def _empty(table: Table) -> pd.DataFrame:
     kinds: dict[str, Any] = {
         "string": "str",
         "timestamp": UTC_MICROSECONDS,

@@ -32,7 +32,7 @@ class Site:
     """Start of the first window in which the fleet has this site [us]."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConfigVersion:
     """Hot settings in force from an instant on."""
 
@@ -43,7 +43,12 @@ class ConfigVersion:
     def __post_init__(self) -> None:
         """Name the version by its content where it was given no name."""
         if not self.version:
-            object.__setattr__(self, "version", self.settings.digest)
+            object.__setattr__(self, "version", self.digest)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the settings, which takes long to make where there are many mappings."""
+        return self.settings.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +183,12 @@ class Fleet:
 
     def settings_at(self, instant: int) -> HotSettings:
         """Return the settings in force in the window that holds an instant [us]."""
+        return self._version_at(instant).settings
+
+    def _version_at(self, instant: int) -> ConfigVersion:
         window = instant - instant % self.interval
         (run,) = self.settings_runs(window, window + self.interval)
-        return run.version.settings
+        return run.version
 
     def sites_at(self, instant: int) -> list[int]:
         """Return the positions of the sites that the fleet has in the window that starts at an instant [us]."""
@@ -237,13 +245,27 @@ class Fleet:
                 at = stop
 
     def _digest(self, version: ConfigVersion, day: int, storm: StormEpisode | None) -> str:
-        sites = [
-            (s.site_id, max(s.active_from, day)) for s in self.sites if s.active_from < day + DAY
-        ]
-        inputs = [self.config.structure_digest, version.settings.digest, sites]
-        return content_digest([*inputs, self._panel_inputs(storm)] if storm else inputs)
+        key = (version.digest, day, storm)
+        if key not in self._known_digests:
+            sites = [
+                (s.site_id, max(s.active_from, day))
+                for s in self.sites
+                if s.active_from < day + DAY
+            ]
+            inputs = [self._structure_digest, version.digest, sites]
+            found = content_digest([*inputs, self._panel_inputs(storm)] if storm else inputs)
+            self._known_digests[key] = found
+        return self._known_digests[key]
+
+    @cached_property
+    def _known_digests(self) -> dict[tuple[str, int, StormEpisode | None], str]:
+        return {}
+
+    @cached_property
+    def _structure_digest(self) -> str:
+        return self.config.structure_digest
 
     def _panel_inputs(self, storm: StormEpisode) -> list[object]:
         """Return what the panel of a storm is drawn from: the sites and their regions when it began."""
         sites = [self.sites[i].site_id for i in self.sites_at(storm.start)]
-        return [storm.episode_id, storm.start, self.settings_at(storm.start).digest, sites]
+        return [storm.episode_id, storm.start, self._version_at(storm.start).digest, sites]

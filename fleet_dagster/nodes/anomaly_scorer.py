@@ -1,5 +1,6 @@
 """`anomaly_scorer`: how far each site is from its own normal, in all its KPIs and in each domain, and which KPIs say so."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleet_dagster.core.scoring import TOP_KPIS, DomainScores, score
-from fleet_dagster.core.windows import HOUR, Span, floor_to
+from fleet_dagster.core.windows import HOUR, Span
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.assignment import region_grid
 from fleet_dagster.frames.baseline_models import domains_of
@@ -38,21 +39,34 @@ def anomaly_scorer(
 
     `site_kpi` reaches back by `scoring_lookback`; `baseline_model` holds the rows of every training day in force.
     """
-    book = ModelBook(fleet, baseline_model)
+    regions = region_grid(fleet, assignment, span)
     parts = []
-    for hour in Span(floor_to(span.start, HOUR), span.end).steps(HOUR):
-        whole = hour.to_whole(HOUR)
-        models = book.of_hour(whole)
-        own = span.clip(whole)
-        regions = region_grid(fleet, assignment, own)
+    for own, models in _runs(ModelBook(fleet, baseline_model), span):
+        first, end = ((t - span.start) // fleet.interval for t in (own.start, own.end))
+        region = frames.Coded(regions.codes[first:end], regions.vocabulary)
         if models is None:
-            parts.append(_unscored(fleet, own, regions))
+            parts.append(_unscored(fleet, own, region))
         else:
+            whole = own.to_whole(HOUR)
             scores = _score_hour(fleet, site_kpi, models, whole)
-            first, last = ((t - whole.start) // fleet.interval for t in (own.start, own.end))
-            cut = _stacked(scores, slice(first, last))
-            parts.append(_rows(fleet, own, regions, cut, models))
+            windows = slice(*((t - whole.start) // fleet.interval for t in (own.start, own.end)))
+            parts.append(_rows(fleet, own, region, _stacked(scores, windows), models))
     return frames.concat(ANOMALY_SCORE, parts)
+
+
+def _runs(book: ModelBook, span: Span) -> Iterator[tuple[Span, HourModels | None]]:
+    """Yield the hours of a span with their models; hours without any that follow each other as one."""
+    begun = span.start
+    for own in span.steps(HOUR):
+        models = book.of_hour(own.to_whole(HOUR))
+        if models is None:
+            continue
+        if begun < own.start:
+            yield Span(begun, own.start), None
+        yield own, models
+        begun = own.end
+    if begun < span.end:
+        yield Span(begun, span.end), None
 
 
 def _score_hour(

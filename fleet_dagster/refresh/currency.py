@@ -100,11 +100,15 @@ class Currency:
 
     def pieces(self, table: Table, span: Span, *, landing: int) -> list[Covered]:
         """Return a span cut where its inputs change, each piece with the digest of its inputs."""
-        fleet = replace(self.fleet, storms=()) if table in _REGARDLESS_OF_STORMS else self.fleet
+        fleet = self._without_storms if table in _REGARDLESS_OF_STORMS else self.fleet
         return [
             Covered(Span(start, end), landing, self._inputs(table, start, digest))
             for start, end, digest in fleet.pieces(span.start, span.end)
         ]
+
+    @property
+    def _without_storms(self) -> Fleet:
+        return replace(self.fleet, storms=()) if self.fleet.storms else self.fleet
 
     def _reads(self, table: Table, span: Span) -> Reads:
         if table is SITE_ASSIGNMENT:

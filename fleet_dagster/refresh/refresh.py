@@ -13,6 +13,7 @@ from fleet_dagster.anomaly_history import anomalous, with_history
 from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, union
 from fleet_dagster.frames import columns as frames
+from fleet_dagster.frames.scoring_models import ModelBook
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
 from fleet_dagster.model.fleet import Fleet
@@ -176,7 +177,8 @@ class Refresh:
         def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = with_history(block.fleet, chunk)
             models = stored_models(self.store, block.fleet, reach)
-            return (anomaly_correlator(block.fleet, self._anomalies(block, reach), models, chunk),)
+            found = self._anomalies(block, reach, models)
+            return (anomaly_correlator(block.fleet, found, models, chunk),)
 
         done = self._run("anomaly_correlator", (FLEET_CORRELATION,), span, compute)
         reach = ceil_to(span.end, DAY) + incident_lookback(fleet, 0, 0)
@@ -370,15 +372,20 @@ class Refresh:
             span,
         )
 
-    def _anomalies(self, block: "_Block", span: Span) -> pd.DataFrame:
-        """Return the anomalous rows of a span: stored ones where they are proven current, a chunk at a time where not."""
+    def _anomalies(self, block: "_Block", span: Span, models: pd.DataFrame) -> pd.DataFrame:
+        """Return the anomalous rows of a span: stored ones where they are proven current, a chunk at a time where not.
+
+        Hours without any model have none.
+        """
         stale = block.currency.stale(ANOMALY_SCORE, span)
         fresh = [
             self.store.frame(ANOMALY_SCORE, self.name, gap, flag="is_anomalous")
             for gap in gaps(span, stale)
         ]
+        book = ModelBook(block.fleet, models)
+        judged = union([hour for s in stale for hour in s.steps(HOUR) if book.is_open(hour)])
         computed = [
-            anomalous(self._scores(block, chunk)) for chunk in self._chunks(block.fleet, stale)
+            anomalous(self._scores(block, chunk)) for chunk in self._chunks(block.fleet, judged)
         ]
         return frames.concat(ANOMALY_SCORE, [*fresh, *computed])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from fleet_dagster import site_rows
+from fleet_dagster.core.blocks import block_length
 from fleet_dagster.core.storm_detection import (
     LOOK_BACK,
     SMALLEST_FLEET,
@@ -116,7 +116,7 @@ class StormWatch:
     def _blocks(self, fleet: Fleet, span: Span) -> Iterator[Activity]:
         read = self.store.telemetry_reader(fleet.name, without=READING_NAMES)
         trained = stored_baselines(self.store, fleet, span)
-        for block in span.steps(site_rows.block_length(fleet)):
+        for block in span.steps(block_length(fleet)):
             before = ingest_lookback(fleet, block.start, block.end)
             yield storm_monitor(fleet, read(block.widen(before=before)), trained, block)
 

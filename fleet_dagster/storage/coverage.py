@@ -14,6 +14,26 @@ PATIENCE = 7 * DAY
 """Age from which a gap no longer holds up the settled watermark: the schedule does not reach back further."""
 SCATTERED = 64
 """Records of coverage in one span from which on it pays to make them one."""
+# Asked again and again: made once, for making a query takes longer than answering it.
+_COVERED = (
+    sa.select(coverage)
+    .where(
+        coverage.c.table_name == sa.bindparam("of_table"),
+        coverage.c.fleet == sa.bindparam("of_fleet"),
+        coverage.c.window_start < sa.bindparam("until"),
+        coverage.c.window_end > sa.bindparam("since"),
+    )
+    .order_by(coverage.c.window_start)
+)
+_LANDED = sa.select(commit_log.c.seq, commit_log.c.window_start, commit_log.c.window_end).where(
+    commit_log.c.fleet == sa.bindparam("of_fleet"),
+    commit_log.c.table_name == SITE_TELEMETRY.name,
+    commit_log.c.kind == "append",
+    commit_log.c.seq > sa.bindparam("after"),
+    commit_log.c.window_start < sa.bindparam("until"),
+    commit_log.c.window_end > sa.bindparam("since"),
+)
+_LANDED_IN_TIME = _LANDED.where(commit_log.c.landing < sa.bindparam("received_before"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +137,10 @@ class Coverage:
 
     @staticmethod
     def _covered(tx: sa.Connection, table: str, fleet: str, span: Span) -> list[Covered]:
-        query = sa.select(coverage).where(
-            coverage.c.table_name == table,
-            coverage.c.fleet == fleet,
-            coverage.c.window_start < span.end,
-            coverage.c.window_end > span.start,
-        )
+        asked = {"of_table": table, "of_fleet": fleet, "since": span.start, "until": span.end}
         return [
             Covered(Span(r.window_start, r.window_end).clip(span), r.landing, r.inputs)
-            for r in tx.execute(query.order_by(coverage.c.window_start))
+            for r in tx.execute(_COVERED, asked)
         ]
 
     def _landed(
@@ -134,21 +149,19 @@ class Coverage:
         """Return the landings after a number that windows of the span may read: number, and the time they reach."""
         if reads.nothing:
             return []
-        log = commit_log.c
-        query = sa.select(log.seq, log.window_start, log.window_end).where(
-            log.fleet == fleet,
-            log.table_name == SITE_TELEMETRY.name,
-            log.kind == "append",
-            log.seq > after,
-            log.window_start < span.end - reads.until,
-            log.window_end > span.start - reads.since,
-        )
+        asked = {
+            "of_fleet": fleet,
+            "after": after,
+            "since": span.start - reads.since,
+            "until": span.end - reads.until,
+        }
+        query = _LANDED
         if reads.received_before is not None:
-            query = query.where(log.landing < reads.received_before)
+            query, asked["received_before"] = _LANDED_IN_TIME, reads.received_before
         with self.control.reading() as tx:
             return [
                 (r.seq, Span(r.window_start + reads.until, r.window_end + reads.since))
-                for r in tx.execute(query)
+                for r in tx.execute(query, asked)
             ]
 
     def _cover_one(self, tx: sa.Connection, table: str, fleet: str, piece: Covered) -> None:

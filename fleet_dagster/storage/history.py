@@ -12,6 +12,24 @@ from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import commit_log, intents, lake_versions
 from fleet_dagster.storage.coverage import Coverage
 
+# Asked again and again: made once, for making a query takes longer than answering it.
+_NEWEST_LANDING = sa.select(sa.func.max(commit_log.c.seq)).where(
+    commit_log.c.fleet == sa.bindparam("of_fleet"),
+    commit_log.c.table_name == SITE_TELEMETRY.name,
+    commit_log.c.kind == "append",
+)
+_NEWEST_DIGEST = (
+    sa.select(commit_log.c.digest)
+    .where(
+        commit_log.c.table_name == sa.bindparam("of_table"),
+        commit_log.c.fleet == sa.bindparam("of_fleet"),
+        commit_log.c.window_start < sa.bindparam("until"),
+        commit_log.c.window_end > sa.bindparam("since"),
+    )
+    .order_by(commit_log.c.seq.desc())
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -103,13 +121,8 @@ class History:
 
     def landing_version(self, fleet: str) -> int:
         """Return the number of the fleet's newest landing; what was read until now is at least that new."""
-        query = sa.select(sa.func.max(commit_log.c.seq)).where(
-            commit_log.c.fleet == fleet,
-            commit_log.c.table_name == SITE_TELEMETRY.name,
-            commit_log.c.kind == "append",
-        )
         with self.control.reading() as tx:
-            return int(tx.execute(query).scalar() or 0)
+            return int(tx.execute(_NEWEST_LANDING, {"of_fleet": fleet}).scalar() or 0)
 
     def last_number(self) -> int:
         """Return the number of the newest entry of all; 0 before the first."""
@@ -158,16 +171,6 @@ class History:
 
     def newest_digest(self, table: str, fleet: str, span: Span) -> str:
         """Return the digest of the newest entry that touches a span; empty where there is none."""
-        query = (
-            sa.select(commit_log.c.digest)
-            .where(
-                commit_log.c.table_name == table,
-                commit_log.c.fleet == fleet,
-                commit_log.c.window_start < span.end,
-                commit_log.c.window_end > span.start,
-            )
-            .order_by(commit_log.c.seq.desc())
-            .limit(1)
-        )
+        asked = {"of_table": table, "of_fleet": fleet, "since": span.start, "until": span.end}
         with self.control.reading() as tx:
-            return str(tx.execute(query).scalar() or "")
+            return str(tx.execute(_NEWEST_DIGEST, asked).scalar() or "")

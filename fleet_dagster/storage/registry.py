@@ -38,6 +38,7 @@ class Registry:
 
     def __init__(self, control: Control) -> None:
         self.control = control
+        self._last: tuple[list[Version], Fleet] | None = None
 
     def apply(
         self,
@@ -115,22 +116,31 @@ class Registry:
             return int(tx.execute(query.where(config_versions.c.fleet == fleet)).scalar() or 0)
 
     def fleet(self, config: FleetConfig) -> Fleet:
-        """Return the fleet as of every window: the given structure, the recorded settings, sites and storms."""
+        """Return the fleet as of every window: the given structure, the recorded settings, sites and storms.
+
+        While nothing changes it is the same object, with all that it has worked out.
+        """
         with self.control.reading() as tx:
             versions = read_versions(tx, config.name)
             storms = [recorded.episode for recorded in read_storms(tx, config.name)]
             registered = tx.execute(
                 sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)
             ).all()
-        episodes = _on_windows(storms, config.interval_s * 1_000_000)
+        episodes = tuple(_on_windows(storms, config.interval_s * 1_000_000))
         if not versions:
             return Fleet.of(config, storms=episodes)
-        return Fleet(
-            config,
-            tuple(ConfigVersion(v.valid_from, v.settings(), v.digest) for v in in_force(versions)),
-            tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered),
-            tuple(episodes),
-        )
+        numbered = tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered)
+        last = self._last
+        if last and last[1].config is config and last[0] == versions:
+            known = last[1]
+            if (known.sites, known.storms) != (numbered, episodes):
+                known = replace(known, sites=numbered, storms=episodes)
+        else:
+            governing = in_force(versions)
+            settings = tuple(ConfigVersion(v.valid_from, v.settings(), v.digest) for v in governing)
+            known = Fleet(config, settings, numbered, episodes)
+        self._last = (versions, known)
+        return known
 
     def _locked_versions(
         self, tx: sa.Connection, config: FleetConfig, source: str
