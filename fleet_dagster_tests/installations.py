@@ -2,9 +2,12 @@
 
 import datetime as dt
 import functools
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -248,38 +251,44 @@ def shuffled(items: Iterable[Any], seed: int) -> list[Any]:
     return [listed[i] for i in np.random.default_rng(seed).permutation(len(listed))]
 
 
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    """Start the worker of these tests as a process of its own; see `worker.py`."""
-    command = [sys.executable, "-m", "fleet_dagster_tests.worker", *(str(a) for a in arguments)]
-    return subprocess.Popen(  # noqa: S603 - our own module
-        command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    )
+@functools.cache
+def processes() -> ForkServerContext:
+    """Return what starts processes that have loaded everything already; they share nothing with this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fleet_dagster_tests.worker"])
+    return context
 
 
-def wait_until_ready(worker: "subprocess.Popen[str]") -> None:
-    """Wait until a worker has loaded everything it needs."""
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "ready\n"
+@contextmanager
+def at_work(work: Callable[..., None], *shares: Sequence[object]) -> Iterator[list[BaseProcess]]:
+    """Start one process for each share of some work, see `worker.py`; they begin together, once all are ready."""
+    everybody = processes().Barrier(len(shares) + 1)
+    workers = [
+        processes().Process(target=worker_main, args=(everybody, work, share)) for share in shares
+    ]
+    for worker in workers:
+        worker.start()
+    everybody.wait(timeout=120)
+    yield list(workers)
+    for worker in workers:
+        worker.join(timeout=600)
+    assert None not in [worker.exitcode for worker in workers]
 
 
-def let_go(worker: "subprocess.Popen[str]") -> None:
-    """Let a worker begin."""
-    assert worker.stdin is not None
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
+def worker_main(everybody: Barrier, work: Callable[..., None], share: Sequence[object]) -> None:
+    """Wait for all the others, then do a share of the work."""
+    everybody.wait(timeout=120)
+    work(*share)
 
 
-def run_together(store: Store, command: str, shares: Sequence[Sequence[int]]) -> None:
-    """Start one process of the worker for each share and let them go at the same time."""
+def run_together(
+    store: Store, work: Callable[..., None], shares: Sequence[Sequence[object]]
+) -> None:
+    """Let one process for each share of some work run at the same time, on the same store."""
     control = store.control.engine.url.render_as_string(hide_password=False)
-    workers = [start(command, store.lake.root, control, *share) for share in shares]
-    for worker in workers:
-        wait_until_ready(worker)
-    for worker in workers:
-        let_go(worker)
-    assert [worker.wait(timeout=600) for worker in workers] == [0] * len(workers)
-    for worker in workers:
-        worker.__exit__(None, None, None)
+    with at_work(work, *((store.lake.root, control, *share) for share in shares)) as workers:
+        pass
+    assert [worker.exitcode for worker in workers] == [0] * len(workers)
 
 
 def _text(instant: int) -> str:

@@ -1,17 +1,11 @@
-"""A process of its own for tests that kill writers, or let several write at once.
+"""What processes of their own do in tests that kill writers, or let several write at once; see `installations.at_work`.
 
-    python -m fleet_dagster_tests.worker work HOME STEP
-    python -m fleet_dagster_tests.worker refresh LAKE CONTROL INTERVAL_S SEED FIRST END
-    python -m fleet_dagster_tests.worker week LAKE CONTROL N_SITES N_DAYS INTERVAL_S SEED
-
-It says `ready` once it has loaded everything and goes on when it reads a line. `work` kills itself at the STEP-th
-checkpoint that it passes (never, if STEP is 0); `refresh` and `week` bring single days up to date in an order drawn from
-SEED.
+`work` kills itself at the `die_at`-th checkpoint that it passes (never, if that is 0); `refresh` and `week` bring single days
+up to date in an order drawn from a seed.
 """
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from fleet_dagster.core.windows import HOUR
@@ -21,21 +15,7 @@ from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.refresh.event_week import EventWeek
 
 
-def main(arguments: list[str]) -> None:
-    """Run one command."""
-    command, *rest = arguments
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    if command == "work":
-        work(Path(rest[0]), die_at=int(rest[1]))
-    elif command == "week":
-        week(rest[0], rest[1], *(int(a) for a in rest[2:]))
-    else:
-        refresh(rest[0], rest[1], *(int(a) for a in rest[2:]))
-
-
-def work(home: Path, *, die_at: int) -> None:
+def work(home: Path, die_at: int) -> None:
     """Do the work that a killed process leaves half done, up to the checkpoint at which to die."""
     passed = 0
 
@@ -81,7 +61,3 @@ def week(lake: str, control: str, *numbers: int) -> None:
     events = EventWeek(n_sites, n_days, interval_s)
     with Store.of(lake, control) as store:
         events.refresh(store, at.shuffled(at.days(0, n_days).days(), seed))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -15,6 +15,7 @@ from fleet_dagster.ingest.simulator import Scenario, demo_config, simulate
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.jobs import windows_job_name
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster_tests.installations import N_KPIS
 
 FIRST_DAY = dt.date(2026, 1, 1)
 FIRST = 1_767_225_600_000_000
@@ -46,7 +47,7 @@ DERIVED = (
 
 
 def content(name: str = "plant", **changes: Any) -> dict[str, Any]:  # Any: what YAML holds
-    """Return a fleet file's content: six sites in two regions, five-minute windows."""
+    """Return a fleet file's content: six sites in two regions, five-minute windows, as many KPIs as other test fleets."""
     fleet = demo_config(
         name,
         SCENARIO.kind,
@@ -54,7 +55,8 @@ def content(name: str = "plant", **changes: Any) -> dict[str, Any]:  # Any: what
         n_regions=SCENARIO.n_regions,
         start_date=FIRST_DAY,
     )
-    return {**fleet, "interval_s": 300, "staleness_threshold_s": 600, **changes}
+    kpis = fleet["kpis"][:N_KPIS]
+    return {**fleet, "kpis": kpis, "interval_s": 300, "staleness_threshold_s": 600, **changes}
 
 
 def install(folder: Path, *fleets: Mapping[str, Any]) -> Installation:
@@ -99,6 +101,14 @@ def instance_in(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Open a Dagster instance that keeps its history in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        yield instance
+
+
+@contextmanager
+def instance_in_memory(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Open a Dagster instance that keeps its history in memory, which is faster; schedules need one that is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
         yield instance
 
 

@@ -1,4 +1,5 @@
 import datetime as dt
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fleet_dagster_tests.dagster_layer.plants import (
     content,
     day_start,
     install,
+    instance_in_memory,
     land,
     run,
 )
@@ -129,12 +131,25 @@ def watch(tmp_path: Path, instance: dg.DagsterInstance) -> Watch:
     return watched
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of an installation with three days computed, to be copied."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with instance_in_memory(folder / "dagster") as instance:
+        watched = Watch(folder, instance)
+        watched.tick()
+        land(watched.installation, day_start(0), day_start(3))
+        watched.compute()
+    return watched.installation.home
+
+
 @pytest.fixture
-def computed(watch: Watch) -> Watch:
-    """Return a watched fleet with three computed days."""
-    land(watch.installation, day_start(0), day_start(3))
-    watch.compute()
-    return watch
+def computed(tmp_path: Path, instance: dg.DagsterInstance, prepared: Path) -> Watch:
+    """Return a watched fleet with three computed days, whose sensor has ticked once."""
+    watched = Watch(tmp_path, instance)
+    shutil.copytree(prepared, watched.installation.home)
+    watched.tick()
+    return watched
 
 
 def test_the_sensor_runs_without_being_switched_on() -> None:

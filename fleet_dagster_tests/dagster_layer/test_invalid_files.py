@@ -50,12 +50,12 @@ def test_a_fleet_computes_on_while_its_file_or_anothers_is_broken(
 
 @pytest.mark.parametrize("broken", ["north", "plant"])
 def test_a_schedule_ticks_on_while_a_file_is_broken(
-    place: Installation, instance: dg.DagsterInstance, broken: str
+    place: Installation, lasting_instance: dg.DagsterInstance, broken: str
 ) -> None:
     spoil(place, broken)
     defs = build_defs(place)
     with dg.build_schedule_context(
-        instance=instance,
+        instance=lasting_instance,
         scheduled_execution_time=dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
         repository_def=defs.get_repository_def(),
         resources=defs.resources,

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, Span
 from fleet_dagster.definitions import build_defs
@@ -19,6 +20,12 @@ from fleet_dagster_tests.dagster_layer.plants import (
 )
 
 FAR = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def instance(lasting_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """Return an instance with folders that old runs leave behind."""
+    return lasting_instance
 
 
 def pretend_old(instance: dg.DagsterInstance, *run_ids: str) -> None:

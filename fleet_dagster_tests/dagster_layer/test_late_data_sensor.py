@@ -356,7 +356,6 @@ def test_the_first_look_at_a_file_that_is_being_written_is_remembered(computed: 
     assert computed.keys() == ["2026-01-02"]
 
 
-@pytest.mark.slow
 def look_ahead(table: Table) -> int:
     """Return how long after a snapshot the rows of a table may still differ for it [us]."""
     scored = SCORING_WINDOWS * WINDOW if table in SCORED else 0
@@ -364,21 +363,25 @@ def look_ahead(table: Table) -> int:
     return 5 * WINDOW + scored + days
 
 
-def test_twenty_late_batches_leave_what_a_quiet_run_over_everything_gives(
-    computed: Sensor,
+@pytest.mark.parametrize(
+    ("n_batches", "n_runs"), [(4, 5), pytest.param(20, 6, marks=pytest.mark.slow)]
+)
+def test_late_batches_leave_what_a_quiet_run_over_everything_gives(
+    computed: Sensor, n_batches: int, n_runs: int
 ) -> None:
     """Only windows that a late snapshot reaches are restated, and what stood before stays readable."""
     rng, reached = np.random.default_rng(11), []
     with computed.installation.store() as store:
         before, log_end = at.tables_of(store), store.history.last_number()
-    n_runs = 0
-    for n in range(20):
+    keys: list[str] = []
+    for n in range(n_batches):
         stamps = (day_start(0) + rng.integers(0, 2 * DAY, 1 + n % 3) // SECOND * SECOND).tolist()
         reached += [Span(t, t + 1).to_whole(WINDOW) for t in stamps]
         computed.land_late(*stamps, batch=f"late-{n}")
-        if n % 10 == 9:
-            n_runs += len(computed.run_what_it_asks_for())
-    assert n_runs == 6  # scores look back far enough for the third day to be touched, too
+        if n % (n_batches // 2) == n_batches // 2 - 1:
+            keys += computed.run_what_it_asks_for()
+    assert len(keys) == n_runs
+    assert "2026-01-03" in keys  # scores look back far enough for the third day to be touched, too
     assert computed.keys() == []
     with computed.installation.store() as store:
         for table in derived_tables():
@@ -435,17 +438,24 @@ def settle(sensor: Sensor, through: int) -> None:
         store.history.coverage.settle("plant", [FLEET_KPI.name], through)
 
 
+@pytest.fixture(scope="module")
+def half_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of an installation whose newest day is half over, to be copied."""
+    folder, noon = tmp_path_factory.mktemp("half-day"), day_start(2) + 12 * HOUR
+    installation = install(folder, content())
+    land(installation, day_start(0), noon, scenario=CLEAN)
+    with installation.store() as store:
+        for span in (Span(day_start(0), noon - HOUR), Span(noon - HOUR, noon)):
+            Refresh(store, installation.config("plant")).everything(span)
+        with store.control.transaction() as tx:
+            tx.exec_driver_sql(f"UPDATE watermarks SET settled_through = {noon - HOUR}")  # noqa: S608 - a number
+    return installation.home
+
+
 @pytest.fixture
-def live(sensor: Sensor) -> Sensor:
+def live(sensor: Sensor, half_day: Path) -> Sensor:
     """Return an installation whose newest day is half over, settled through 11:00, and computed through 12:00."""
-    noon = day_start(2) + 12 * HOUR
-    land(sensor.installation, day_start(0), noon, scenario=CLEAN)
-    sensor.compute(day_start(0), day_start(2) + 11 * HOUR)
-    sensor.compute(day_start(2) + 11 * HOUR, noon)
-    with sensor.installation.store() as store, store.control.transaction() as tx:
-        tx.exec_driver_sql(
-            f"UPDATE watermarks SET settled_through = {day_start(2) + 11 * HOUR}"  # noqa: S608 - a number
-        )
+    shutil.copytree(half_day, sensor.installation.home)
     sensor.cursor = Cursor(seq_of(sensor)).text()
     return sensor
 

@@ -17,7 +17,7 @@ from fleet_dagster_tests.dagster_layer.plants import (
     day_start,
     days,
     install,
-    instance_in,
+    instance_in_memory,
     land,
     metadata,
     run,
@@ -49,7 +49,7 @@ class Plant:
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     folder = tmp_path_factory.mktemp("plant")
-    with instance_in(folder / "dagster") as instance:
+    with instance_in_memory(folder / "dagster") as instance:
         yield Plant(folder, instance)
 
 
@@ -170,7 +170,7 @@ def test_the_recompute_tag_computes_again_and_finds_the_same(plant: Plant) -> No
 def test_late_telemetry_restates_the_windows_it_touches(tmp_path: Path) -> None:
     installation = install(tmp_path, content())
     land(installation, day_start(0), day_start(1) - 600 * 1_000_000)
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         run(installation, instance, "2026-01-01")
         land(installation, day_start(1) - 600 * 1_000_000, day_start(1), batch="late")
         run(installation, instance, "2026-01-01")
@@ -182,7 +182,7 @@ def test_late_telemetry_restates_the_windows_it_touches(tmp_path: Path) -> None:
 def test_a_range_that_begins_before_the_first_telemetry_has_rows_of_silence(tmp_path: Path) -> None:
     installation = install(tmp_path, content())
     land(installation, day_start(1), day_start(1) + 3600 * 1_000_000)
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         run(installation, instance, "2026-01-01")
         own = metadata(instance, "fleet_kpi")["2026-01-01"]
     assert own["dagster/row_count"] == 288
@@ -191,7 +191,7 @@ def test_a_range_that_begins_before_the_first_telemetry_has_rows_of_silence(tmp_
 
 def test_a_fleet_without_any_telemetry_runs(tmp_path: Path) -> None:
     installation = install(tmp_path, content())
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         assert run(installation, instance, "2026-01-01").success
         assert metadata(instance, "site_ranking")["2026-01-01"]["dagster/row_count"] == 0
         assert metadata(instance, "site_telemetry") == {}
@@ -203,7 +203,7 @@ def test_an_open_day_has_its_closed_windows_only(tmp_path: Path) -> None:
     start = dt.datetime.fromtimestamp((today - DAY) / 1e6, tz=dt.UTC).date()
     key = (start + dt.timedelta(days=1)).isoformat()
     installation = install(tmp_path, content(interval_s=60, start_date=start.isoformat()))
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         assert run(installation, instance, key).success
         own = {
             table: metadata(instance, table)[key]["windows"] for table in ("site_kpi", "fleet_kpi")
@@ -219,7 +219,7 @@ def test_an_open_day_has_its_closed_windows_only(tmp_path: Path) -> None:
 )
 def test_a_local_day_is_computed_whole(tmp_path: Path, zone: str, key: str, n_windows: int) -> None:
     installation = install(tmp_path, content(timezone=zone, start_date="2026-03-28"))
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         run(installation, instance, key)
         for table in ("fleet_kpi", "site_kpi"):
             assert metadata(instance, table)[key]["windows"] == n_windows
@@ -229,7 +229,7 @@ def test_a_local_day_is_computed_whole(tmp_path: Path, zone: str, key: str, n_wi
 def test_hourly_partitions_are_computed_hour_by_hour(tmp_path: Path) -> None:
     installation = install(tmp_path, content(partition="hourly"))
     land(installation, day_start(0), day_start(0) + 3 * 3600 * 1_000_000)
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         run(installation, instance, "2026-01-01-00:00", "2026-01-01-02:00")
         own = metadata(instance, "site_kpi")
     assert {k: v["windows"] for k, v in own.items()} == {
@@ -246,7 +246,7 @@ def test_one_table_of_a_node_can_be_selected_alone(tmp_path: Path) -> None:
     fleet = create_fleet(installation.config("plant"), installation)
     alone = dg.define_asset_job("alone", selection=[dg.AssetKey(["plant", "site_kpi"])])
     job = dg.Definitions.merge(fleet, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
-    with instance_in(tmp_path / "dagster") as instance:
+    with instance_in_memory(tmp_path / "dagster") as instance:
         result = job.execute_in_process(instance=instance, partition_key="2026-01-01")
     shown = [e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key]
     assert shown == ["site_kpi"]

@@ -102,6 +102,12 @@ class Tick:
 
 
 @pytest.fixture
+def instance(lasting_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """Return an instance that schedules can be evaluated with."""
+    return lasting_instance
+
+
+@pytest.fixture
 def tick(tmp_path: Path, instance: dg.DagsterInstance) -> Tick:
     return Tick(tmp_path, instance)
 
@@ -143,8 +149,12 @@ def test_late_telemetry_brings_back_its_day(tick: Tick) -> None:
     assert tick.keys(day_start(4)) == ["2026-01-03"]
 
 
-def test_a_gap_older_than_a_week_does_not_keep_the_schedule_busy(tick: Tick) -> None:
-    land(tick.installation, day_start(0), day_start(12), batch="all")
+def test_a_gap_older_than_a_week_does_not_keep_the_schedule_busy(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    tick = Tick(tmp_path, instance, interval_s=1800, staleness_threshold_s=2400)
+    rare = replace(SCENARIO, step_s=1800)
+    land(tick.installation, day_start(0), day_start(12), batch="all", scenario=rare)
     tick.refresh(day_start(0), day_start(0) + HOUR)
     tick.refresh(day_start(5), day_start(12))
     assert tick.keys(day_start(12)) == []

@@ -18,6 +18,7 @@ from fleet_dagster.pipeline import evaluate
 from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
+from fleet_dagster_tests import worker
 
 INTERVAL_S = 1800
 N_DAYS = 3
@@ -101,7 +102,7 @@ def test_two_processes_over_overlapping_days_give_the_same_rows(
 ) -> None:
     with Store.at(tmp_path / "home") as store:
         land(store)
-        at.run_together(store, "refresh", [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 1, 3)])
+        at.run_together(store, worker.refresh, [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 1, 3)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
         assert all(rows.empty for rows in at.replaced_rows(store).values())
         numbers = [row[0] for row in at.books(store)["commit_log"]]

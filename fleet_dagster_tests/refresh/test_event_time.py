@@ -16,6 +16,7 @@ from fleet_dagster.model.tables import (
 )
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
+from fleet_dagster_tests import worker
 from fleet_dagster_tests.refresh.event_week import EventWeek
 
 QUICK = [EventWeek(n_sites=60, n_days=2, interval_s=1800), EventWeek(205, 2, 3600)]
@@ -89,7 +90,7 @@ def test_two_processes_over_the_same_days_give_the_same_rows(
 ) -> None:
     with Store.at(tmp_path) as store:
         week.land(store)
-        at.run_together(store, "week", [week_share(week, 1), week_share(week, 2)])
+        at.run_together(store, worker.week, [week_share(week, 1), week_share(week, 2)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
         assert all(rows.empty for rows in at.replaced_rows(store).values())
 

@@ -1,3 +1,7 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -28,12 +32,22 @@ SITE = "MX-0003"
 NOON = at.FIRST + DAY + 12 * HOUR
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of a store with two days landed and refreshed, to be copied."""
+    home = tmp_path_factory.mktemp("prepared")
+    with Store.at(home) as store:
+        at.land(store, CONFIG, at.telemetry(2), batch_id="first")
+        at.refresh_all(store, CONFIG, at.days(0, 2))
+    return home
+
+
 @pytest.fixture
-def refreshed(store: Store) -> Store:
+def refreshed(prepared: Path, tmp_path: Path) -> Iterator[Store]:
     """Return a store with two days landed and refreshed."""
-    at.land(store, CONFIG, at.telemetry(2), batch_id="first")
-    at.refresh_all(store, CONFIG, at.days(0, 2))
-    return store
+    shutil.copytree(prepared, tmp_path / "home")
+    with Store.at(tmp_path / "home") as store:
+        yield store
 
 
 def late(stamps: list[int], *, share: float = 0.97) -> pa.Table:

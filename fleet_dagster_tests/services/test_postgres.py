@@ -16,6 +16,7 @@ from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.leases import Leases, new_holder
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
+from fleet_dagster_tests import worker
 from fleet_dagster_tests.storage import rows, test_migrations
 from fleet_dagster_tests.storage.rows import FLEET, logged, span, stored, write
 
@@ -187,7 +188,7 @@ def test_two_processes_over_overlapping_days_give_the_rows_of_one(
 ) -> None:
     raw = at.telemetry(2, step_s=600)
     at.land(store, CONFIG, raw, batch_id="frame")
-    at.run_together(store, "refresh", [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 0, 2)])
+    at.run_together(store, worker.refresh, [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 0, 2)])
     with Store.at(tmp_path / "other") as other:
         at.land(other, CONFIG, raw, batch_id="frame")
         for window in Span(at.FIRST, at.FIRST + 3 * INTERVAL_S * 1_000_000).steps(

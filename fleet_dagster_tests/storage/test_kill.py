@@ -75,16 +75,12 @@ def killed_lives(
 
 def killed_once(home: Path, step: int, *, after_s: float) -> bool:
     """Run the work and kill it at a step, or after a time; tells whether it was still at work."""
-    process = at.start("work", home, step)
-    with process:
-        at.wait_until_ready(process)
-        at.let_go(process)
+    with at.at_work(worker.work, (home, step)) as (process,):
         if not step:
             time.sleep(after_s)
             process.kill()
-        code = process.wait(timeout=120)
-    assert code in {0, -signal.SIGKILL}
-    return code == -signal.SIGKILL
+    assert process.exitcode in {0, -signal.SIGKILL}
+    return process.exitcode == -signal.SIGKILL
 
 
 def contents(store: Store) -> Contents:
