@@ -107,5 +107,10 @@ LOOKBACKS: Mapping[str, Lookback] = {
         "site_kpi",
         lambda fleet, _s, _e: scoring_lookback(fleet),
     ),
+    "incidents": Lookback(
+        "alarms of three days, by which incidents are found, named and continued",
+        "anomaly_score",
+        incident_lookback,
+    ),
 }
-"""Every lookback in windows. Baselines and incidents look back whole days: see `TRAINING_DAYS` and `incident_lookback`."""
+"""Every lookback but that of baselines, which learn from days before their own: see `TRAINING_DAYS`."""

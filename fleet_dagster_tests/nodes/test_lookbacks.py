@@ -1,6 +1,7 @@
 """Every declared lookback, read exactly, one window more and one window less: only less changes a row."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ import pandas as pd
 import pytest
 
 from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span
+from fleet_dagster.frames.columns import empty_frame
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import LOOKBACKS, ingest_lookback, persistence_lookback
+from fleet_dagster.model.tables import BASELINE_MODEL
+from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
@@ -18,11 +22,32 @@ from fleet_dagster.nodes.site_ingest import site_ingest
 from fleet_dagster.pipeline import frame_reader
 from fleet_dagster.training import baselines_for
 from fleet_dagster_tests import fleets
-from fleet_dagster_tests.fleets import NOON
+from fleet_dagster_tests.anomalies import alarm
+from fleet_dagster_tests.fleets import MIDNIGHT, NOON
 
 SPAN = Span(NOON, NOON + 5 * MINUTE)
 STALENESS_S = 200
 Rows = Callable[[Fleet, pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a statistic reads, and how its rows follow from that."""
+
+    fleet: Fleet
+    read: pd.DataFrame
+    rows_of: Rows
+    span: Span = SPAN
+    time_column: str = "timestamp"
+
+    def since(self, instant: int) -> pd.DataFrame:
+        """Return the rows where nothing before an instant is read."""
+        is_read = self.read[self.time_column] >= fleets.utc(instant)
+        return self.rows_of(self.fleet, self.read[is_read])
+
+
+def landed(settings: FleetConfig, frame: pd.DataFrame, rows_of: Rows) -> Case:
+    return Case(Fleet.of(settings), fleets.landed(settings, frame), rows_of)
 
 
 def config(n_sites: int) -> FleetConfig:
@@ -44,30 +69,25 @@ def snapshots(sites: dict[str, list[int]], **values: Any) -> pd.DataFrame:
     return frame.assign(status=0, uptime_pct=100.0, fault_count=0, output_kw=256.0, **values)
 
 
-def ingested(fleet: Fleet, landed: pd.DataFrame, span: Span = SPAN) -> pd.DataFrame:
+def ingested(fleet: Fleet, telemetry: pd.DataFrame, span: Span = SPAN) -> pd.DataFrame:
     assignment = region_mapper(fleet, span)
-    return site_ingest(fleet, landed, assignment, fleets.UNTRAINED, span).site_kpi
+    return site_ingest(fleet, telemetry, assignment, fleets.UNTRAINED, span).site_kpi
 
 
-def since(landed: pd.DataFrame, instant: int) -> pd.DataFrame:
-    rows: pd.DataFrame = landed[landed["timestamp"] >= fleets.utc(instant)]
-    return rows
-
-
-def carried() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+def carried() -> Case:
     """Return a site that was last heard of so long ago that it is just still fresh in the first window."""
     oldest = NOON + MINUTE - STALENESS_S * SECOND
-    return config(1), snapshots({"S-000": [oldest]}), ingested
+    return landed(config(1), snapshots({"S-000": [oldest]}), ingested)
 
 
-def newly_changed() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+def newly_changed() -> Case:
     """Return sites that say the same as before, which is carried from as far back as may be; some have no turn."""
     oldest = NOON - STALENESS_S * SECOND
     sites = {f"S-{i:03d}": [oldest, NOON + SECOND] for i in range(60)}
-    return config(60), snapshots(sites), ingested
+    return landed(config(60), snapshots(sites), ingested)
 
 
-def persistent() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+def persistent() -> Case:
     """Return a site that is out in the first of five windows and in two later ones: persistent, if all are read."""
     stamps = [NOON + n * MINUTE + SECOND for n in range(-6, 5)]
     frame = snapshots({f"S-{i:03d}": stamps for i in range(9)})
@@ -75,18 +95,18 @@ def persistent() -> tuple[FleetConfig, pd.DataFrame, Rows]:
     is_bad = (frame["site_id"] == "S-000") & frame["timestamp"].isin(fleets.utc(bad))
     frame.loc[is_bad, ["output_kw", "uptime_pct", "fault_count"]] = (0.0, 0.0, 20)
 
-    def ranked(fleet: Fleet, landed: pd.DataFrame) -> pd.DataFrame:
+    def ranked(fleet: Fleet, telemetry: pd.DataFrame) -> pd.DataFrame:
         block = SPAN.widen(before=persistence_lookback(fleet))
         wide = SPAN.widen(before=10 * MINUTE)
-        rows = ingested(fleet, landed, wide)
+        rows = ingested(fleet, telemetry, wide)
         return performance_comparator(
             fleet, rows, region_mapper(fleet, block), fleets.UNTRAINED, SPAN
         )
 
-    return config(9), frame, ranked
+    return landed(config(9), frame, ranked)
 
 
-def scored() -> tuple[FleetConfig, pd.DataFrame, Rows]:
+def scored() -> Case:
     """Return a site that deviates, and whose deviation can be dated back to a window that was judged only just.
 
     Of the 14 windows that this one looks at, it has 10: the first, two that carry its values, and the last seven.
@@ -103,17 +123,34 @@ def scored() -> tuple[FleetConfig, pd.DataFrame, Rows]:
     frame = snapshots({"S-000": [NOON + n * MINUTE + SECOND for n in present]})
     frame["output_kw"] = np.where(np.array(present) >= -36, 456.0, 256.0)
 
-    def scores(fleet: Fleet, landed: pd.DataFrame) -> pd.DataFrame:
+    def scores(fleet: Fleet, telemetry: pd.DataFrame) -> pd.DataFrame:
         block = SPAN.widen(before=120 * MINUTE)
-        rows = ingested(fleet, landed, block)
+        rows = ingested(fleet, telemetry, block)
         return anomaly_scorer(fleet, rows, region_mapper(fleet, SPAN), models, SPAN)
 
-    return settings, frame, scores
+    return landed(settings, frame, scores)
+
+
+def continued() -> Case:
+    """Return an alarm since four days ago: what it was called yesterday depends on the first of its windows that is read.
+
+    A row says no more than an hour ago for when a deviation began that has outlasted what its score looks back at.
+    """
+    rows = alarm("S-000", -4 * 24 * 60, 60, origin=MIDNIGHT)
+    seen = rows["window_start"] - pd.Timedelta(hours=1)
+    rows = rows.assign(onset=np.maximum(rows["onset"], seen))
+
+    def told(fleet: Fleet, anomalies: pd.DataFrame) -> pd.DataFrame:
+        return anomaly_correlator(fleet, anomalies, empty_frame(BASELINE_MODEL), midnight)
+
+    midnight = Span(MIDNIGHT, MIDNIGHT + 5 * MINUTE)
+    return Case(Fleet.of(config(1)), rows, told, midnight, time_column="window_start")
 
 
 CASES = {
     "anomaly_score": scored,
     "carried_values": carried,
+    "incidents": continued,
     "newly_changed": newly_changed,
     "persistent_outlier": persistent,
 }
@@ -125,17 +162,16 @@ def test_every_declared_lookback_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", list(LOOKBACKS))
 def test_only_reading_less_than_declared_changes_the_rows(name: str) -> None:
-    settings, frame, rows_of = CASES[name]()
-    fleet, landed = Fleet.of(settings), fleets.landed(settings, frame)
-    back = LOOKBACKS[name].before(fleet, SPAN.start, SPAN.end)
-    assert back % fleet.interval == 0
-    exactly = rows_of(fleet, since(landed, NOON - back))
-    more = rows_of(fleet, since(landed, NOON - back - fleet.interval))
-    less = rows_of(fleet, since(landed, NOON - back + fleet.interval))
-    fleets.assert_same_rows(exactly, more)
-    fleets.assert_same_rows(exactly, rows_of(fleet, landed))
+    case = CASES[name]()
+    first, interval = case.span.start, case.fleet.interval
+    back = LOOKBACKS[name].before(case.fleet, first, case.span.end)
+    assert back % interval == 0
+    exactly = case.since(first - back)
+    assert len(exactly)
+    fleets.assert_same_rows(exactly, case.since(first - back - interval))
+    fleets.assert_same_rows(exactly, case.rows_of(case.fleet, case.read))
     with pytest.raises(AssertionError):
-        fleets.assert_same_rows(exactly, less)
+        fleets.assert_same_rows(exactly, case.since(first - back + interval))
 
 
 def test_ingest_reads_as_far_back_as_the_longest_of_its_lookbacks() -> None:
