@@ -15,6 +15,7 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import json_option, print_json
 from fleet_dagster.cli.webserver import HOST, is_free
 from fleet_dagster.model.errors import FleetError
+from fleet_dagster.model.rules import doubts
 from fleet_dagster.model.tables import TABLES
 from fleet_dagster.storage.control.schema import intents
 from fleet_dagster.storage.installation import Installation
@@ -105,7 +106,9 @@ def _fleets(installation: Installation) -> Finding:
             return Finding(
                 "fleets", True, f"none in {installation.fleets_folder}", "Make one: fleet init NAME"
             )
-        return Finding("fleets", True, names)
+        doubtful = ", ".join(name for name, own in standing.configs.items() if doubts(own))
+        said = f"{doubtful}: values in doubt, see fleet validate." if doubtful else ""
+        return Finding("fleets", True, names, said)
 
     return _guarded("fleets", look, advice=advice)
 

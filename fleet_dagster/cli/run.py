@@ -13,6 +13,7 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import optional_from, optional_to, span_between
 from fleet_dagster.cli.terminal import counted, json_option, note, print_json, progress_bar
 from fleet_dagster.cli.trial import try_settings
+from fleet_dagster.model.rules import doubts
 from fleet_dagster.storage.clock import now_us
 
 
@@ -61,6 +62,8 @@ def run(
     else:
         message = "Name either both --from and --to, or --all."
         raise click.UsageError(message)
+    for _, doubt in doubts(config):
+        note(f"Fleet {fleet}: {doubt}")
     store.registry.apply(config, source=fleet)
     n_done, last = 0, ""
     try:

@@ -14,6 +14,7 @@ from fleet_dagster.ingest.units import kpi_conversions
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
 from fleet_dagster.model.profiles import PROFILES
+from fleet_dagster.model.rules import doubts
 from fleet_dagster.model.yaml_file import line_of, load_config, parse_config
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.status import instant
@@ -110,7 +111,7 @@ def validate(place: Place, files: tuple[Path, ...], *, as_json: bool) -> None:
     """Check fleet files; every problem is named with its line.
 
     Without FILES, all fleets of the folder are checked, together: two files may not define the same fleet. Exit code 1
-    when a file is not valid.
+    when a file is not valid. A value that is allowed but in doubt is named too, after a question mark.
     """
     results = [_checked(path) for path in files or _fleet_files(place)]
     _name_repeats(results)
@@ -151,7 +152,7 @@ def _checked(path: Path) -> dict[str, object]:
     try:
         found = load_config(path)
     except ConfigError as error:
-        return {"file": str(path), "fleet": None, "problems": list(error.problems)}
+        return {"file": str(path), "fleet": None, "problems": list(error.problems), "doubts": []}
     problems = _unit_problems(path, found)
     n_sites = len({m.site_id for m in found.region_mappings})
     return {
@@ -162,6 +163,7 @@ def _checked(path: Path) -> dict[str, object]:
         "regions": len({m.region_id for m in found.region_mappings}),
         "kpis": len(found.kpis),
         "problems": problems,
+        "doubts": _doubts(path, found),
     }
 
 
@@ -179,6 +181,11 @@ def _unit_problems(path: Path, found: FleetConfig) -> list[str]:
             for p in error.problems
         ]
     return []
+
+
+def _doubts(path: Path, found: FleetConfig) -> list[str]:
+    placed = [(line_of(path, place), words) for place, words in doubts(found)]
+    return [words if line is None else f"line {line}: {words}" for line, words in placed]
 
 
 def _name_repeats(results: list[dict[str, object]]) -> None:
@@ -206,3 +213,6 @@ def _show(result: dict[str, object]) -> None:
     click.echo(
         f"{result['file']}: fine; fleet {result['fleet']}, profile {result['profile']}, {sites} in {regions}, {kpis}"
     )
+    doubtful = result["doubts"]
+    for doubt in doubtful if isinstance(doubtful, list) else []:
+        click.echo(f"  ? {doubt}")

@@ -174,7 +174,7 @@ class FleetConfig(Frozen):
     interval_s: int = 0
     """Window length; 0 takes the profile's. [s]"""
     staleness_threshold_s: Annotated[int, Field(ge=1, le=86_400)] = 120
-    """Age of a site's last snapshot from which it counts as offline. [s]"""
+    """Age of a site's last snapshot from which it counts as offline: at least a window, unless sites send more often. [s]"""
     allowed_lateness_days: Annotated[float, Field(ge=0, le=365)] = 7.0
     """Snapshots that arrive later than this are quarantined; imported history never is. [d]"""
     future_tolerance_s: Annotated[int, Field(ge=0, le=86_400)] = 600

@@ -1,4 +1,4 @@
-"""Rules that the values of a configuration must keep together: each broken one says where, what and what to do."""
+"""Rules that the values of a configuration must keep together, and doubts: each says where, what and what to do."""
 
 import datetime as dt
 from collections.abc import Hashable, Iterator, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MAX_WEIGHT_RATIO = 1e9
 """Largest weight over smallest: up to here weighted means are exact to 1e-9 (see `core.exact`)."""
 Rule = tuple[tuple[str | int, ...], str]
-"""A broken rule: where it stands, and the sentence that says so."""
+"""A broken rule or a doubt: where it stands, and the sentence that says so."""
 _BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -20,6 +20,21 @@ def broken_rules(config: "FleetConfig") -> list[Rule]:
     """Return the rules that a configuration breaks; empty where all values go together."""
     checks = (_size_rules, _repeat_rules, _reference_rules, _date_rules, _weight_rules)
     return [rule for check in checks for rule in check(config)]
+
+
+def doubts(config: "FleetConfig") -> list[Rule]:
+    """Return what is allowed but probably not meant; empty where nothing is in doubt."""
+    # Not refused: sites that send every second are fresh at the end of a window, however long it is.
+    interval_s, fresh_s = config.interval_s, config.staleness_threshold_s
+    if interval_s <= fresh_s:
+        return []
+    is_own = "staleness_threshold_s" in config.model_fields_set
+    words = (
+        f"staleness_threshold_s is {fresh_s}, a window lasts {interval_s} s: a site that sends less often than every {fresh_s} s "
+        f"is offline when its windows end, has no KPIs and is never scored. Set staleness_threshold_s to {2 * interval_s}, "
+        "unless all sites send more often"
+    )
+    return [(("staleness_threshold_s" if is_own else "interval_s",), words)]
 
 
 def larger_profile(n_sites: int, n_regions: int = 0) -> str:

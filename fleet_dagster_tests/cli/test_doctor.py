@@ -21,6 +21,11 @@ def test_a_used_installation_is_fine(tmp_path: Path) -> None:
         assert word in text
 
 
+def test_values_in_doubt_are_told_and_are_no_fault(tmp_path: Path) -> None:
+    write_fleet(tmp_path, interval_s=300)
+    assert "plant: values in doubt, see fleet validate" in done(fleet(tmp_path, "doctor"))
+
+
 def test_a_broken_fleet_file_is_found(tmp_path: Path) -> None:
     write_fleet(tmp_path).write_text("name: [", encoding="utf-8")
     result = fleet(tmp_path, "doctor", "--json")

@@ -66,8 +66,19 @@ def test_validate_describes_a_sound_fleet(tmp_path: Path) -> None:
             "regions": 2,
             "kpis": 2,
             "problems": [],
+            "doubts": [],
         }
     ]
+
+
+def test_validate_names_the_line_of_a_doubt_and_does_not_refuse_it(tmp_path: Path) -> None:
+    path = write_fleet(tmp_path, interval_s=300)
+    rows = path.read_text(encoding="utf-8").splitlines()
+    line = next(i for i, row in enumerate(rows, start=1) if "interval_s" in row)
+    said = done(fleet(tmp_path, "validate"))
+    assert "fine" in said
+    assert f"? line {line}: staleness_threshold_s is 120" in said
+    assert "Set staleness_threshold_s to 600" in said
 
 
 def test_validate_names_the_line_of_a_problem(tmp_path: Path) -> None:

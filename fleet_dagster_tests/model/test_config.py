@@ -18,7 +18,7 @@ from fleet_dagster.model.profiles import (
     fleet_profile_large,
     fleet_profile_medium,
 )
-from fleet_dagster.model.rules import larger_profile
+from fleet_dagster.model.rules import doubts, larger_profile
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster_tests import fleets
 
@@ -341,3 +341,31 @@ def test_the_profile_that_would_fit_is_named() -> None:
 def test_shares_that_fill_the_whole_health_leave_kpis_out() -> None:
     weights = HealthWeights(weights=(0.0,), uptime_weight=0.6, fault_weight=0.4)
     assert weights.kpi_share == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"interval_s": 300}, "interval_s"),
+        ({"staleness_threshold_s": 59}, "staleness_threshold_s"),
+        ({"interval_s": 300, "staleness_threshold_s": 299}, "staleness_threshold_s"),
+    ],
+)
+def test_a_site_that_is_silent_before_its_window_ends_is_in_doubt(
+    changes: dict[str, Any], place: str
+) -> None:
+    ((where, words),) = doubts(fleets.config(**changes))
+    assert where == (place,)
+    assert "never scored" in words
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"profile": "large"},
+        {"interval_s": 300, "staleness_threshold_s": 300},
+    ],
+)
+def test_a_threshold_of_a_window_or_more_is_not_in_doubt(changes: dict[str, Any]) -> None:
+    assert doubts(fleets.config(**changes)) == []
