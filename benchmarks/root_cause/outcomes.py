@@ -27,11 +27,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One incident as last told: its evidence, how sure it was, and whether one fault explains it."""
+    """One row of an incident: its evidence, how sure it was, and whether one fault explains it."""
 
     evidence: Evidence
     confidence: float
     is_right: bool
+    phase: str
+    is_last: bool
+    """Nothing was told of the incident, under this name, after it."""
 
 
 def outcomes(weeks: CascadeWeeks, rows: pd.DataFrame) -> Iterator[Outcome]:
@@ -51,17 +54,20 @@ def outcomes(weeks: CascadeWeeks, rows: pd.DataFrame) -> Iterator[Outcome]:
 
 
 def told(weeks: CascadeWeeks, rows: pd.DataFrame) -> Iterator[Told]:
-    """Yield every incident as last told, and whether one planted fault touches four fifths of its sites."""
+    """Yield every row but those of incidents that merged, and whether one planted fault touches four fifths of its sites."""
     names = [site.site_id for site in weeks.fleet.sites]
     events = [(event, {names[i] for i in event.sites}) for event in weeks.events(SPAN)]
-    for row in _last(rows):
+    for row in _judged(rows):
         sites = set(row["sites"])
         right = any(
             _overlaps(row, event) and len(sites & own) >= MOST_OF * len(sites)
             for event, own in events
         )
-        evidence = Evidence(row["n_sites"], row["peak_ratio"], row["p_value"])
-        yield Told(evidence, row["confidence"], right)
+        n_windows = (row["told_us"] - row["onset_us"]) // weeks.fleet.interval
+        evidence = Evidence(
+            row["n_sites"], row["peak_ratio"], row["p_value"], n_windows, row["phase"] == "closed"
+        )
+        yield Told(evidence, row["confidence"], right, row["phase"], row["is_last"])
 
 
 def days_with_several(rows: pd.DataFrame) -> int:
@@ -72,13 +78,19 @@ def days_with_several(rows: pd.DataFrame) -> int:
 
 def _last(rows: pd.DataFrame) -> list[dict[str, Any]]:  # Any: a row's cells
     """Return how each incident was last told; those that merged into another are told by it."""
+    return [row for row in _judged(rows) if row["is_last"]]
+
+
+def _judged(rows: pd.DataFrame) -> list[dict[str, Any]]:  # Any: a row's cells
+    """Return the rows of all incidents but those that merged into another, which tells of them."""
     table = rows.assign(
         told_us=frames.microseconds(rows["window_start"]),
         onset_us=frames.microseconds(rows["onset"]),
+        is_last=~rows.duplicated("incident_id", keep="last"),
     )
-    kept = table[(table["phase"] != "merged").to_numpy(bool)]
-    last = kept.groupby("incident_id").tail(1)
-    return [{str(k): cell for k, cell in row.items()} for row in last.to_dict("records")]
+    merged = table["incident_id"][(table["phase"] == "merged").to_numpy(bool)]
+    kept = table[~table["incident_id"].isin(merged).to_numpy(bool)]
+    return [{str(k): cell for k, cell in row.items()} for row in kept.to_dict("records")]
 
 
 def _overlaps(row: Mapping[str, Any], event: Event) -> bool:  # Any: a row's cells

@@ -1,14 +1,14 @@
 """Q7: cascades found and traced to their origin, false incidents of several sites, and how sure the correlator is."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from benchmarks.root_cause.calibrate import calibration_error
+from benchmarks.root_cause.calibrate import calibration_error, least_error
 from benchmarks.root_cause.cascades import CASCADES, N_WEEKS, CascadeWeeks
 from benchmarks.root_cause.outcomes import Outcome, Told, days_with_several, outcomes, told
 
-SEEDS = (61,)
-"""None of them was learnt from, nor looked at before the rules stood."""
+SEEDS = (81, 82, 83)
+"""None of them was learnt from, nor looked at before the weights stood."""
 CALM_SEEDS = (31, 32, 33)
 
 
@@ -38,8 +38,6 @@ def table(
 ) -> str:
     """Return the figures beside their targets."""
     found = sum(o.is_found for o in with_graph) / max(1, len(with_graph))
-    several = [t for t in incidents if t.evidence.n_sites > 1]
-    lone = [t for t in incidents if t.evidence.n_sites == 1]
     figures = [
         (
             f"fault-free days with an incident of several sites, % of {n_days}",
@@ -49,12 +47,7 @@ def table(
         (f"recall of {len(with_graph)} cascades", found, ">= 0.80"),
         ("origin right given found, with graph", _right(with_graph), ">= 0.92"),
         ("origin right given found, without graph", _right(without), ">= 0.60"),
-        (
-            f"calibration error, {len(several)} incidents of several sites",
-            calibration_error(several),
-            "<= 0.05",
-        ),
-        (f"calibration error, {len(lone)} of one site", calibration_error(lone), "<= 0.05"),
+        *_calibration(incidents),
     ]
     lines = ["| figure | measured | target |", "|---|---|---|"]
     lines += [f"| {name} | {value:.3f} | {target} |" for name, value, target in figures]
@@ -71,6 +64,18 @@ def table(
             f"| {shape} | {len(own)} | {sum(o.is_found for o in own)} | {n_right} | {bare[True]} |"
         )
     return "\n".join(lines)
+
+
+def _calibration(rows: Sequence[Told]) -> Iterator[tuple[str, float, str]]:
+    """Yield how far confidences are off: of incidents as last told, and as they were told first."""
+    last, opened = [t for t in rows if t.is_last], [t for t in rows if t.phase == "opened"]
+    for own, what in (
+        ([t for t in last if t.evidence.n_sites > 1], "incidents of several sites"),
+        ([t for t in last if t.evidence.n_sites == 1], "of one site"),
+        (opened, "when they opened"),
+    ):
+        words = f"calibration error, {len(own)} {what} (exact confidences: {least_error(own):.3f})"
+        yield words, calibration_error(own), "<= 0.05"
 
 
 def _right(found: Sequence[Outcome]) -> float:

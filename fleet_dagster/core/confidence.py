@@ -4,18 +4,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-VERSION = "1"
+VERSION = "2"
 """Raised with every calibration."""
 LEAST_P = 1e-12
 """p-values below are as good as this one."""
-LONE: Mapping[str, float] = {"intercept": -0.2, "log2_peak_ratio": 1.3}
-SEVERAL: Mapping[str, float] = {
-    "intercept": -4.63,
-    "log2_peak_ratio": 1.78,
-    "log2_n_sites": 0.04,
-    "minus_log10_p": 0.93,
+LONE_OPEN: Mapping[str, float] = {
+    "intercept": -8.16,
+    "log2_peak_ratio": 5.75,
+    "log2_n_windows": 2.48,
 }
-"""Weights of the figures for incidents of one site and of several, as `python -m benchmarks.root_cause.calibrate` prints them."""
+LONE_OVER: Mapping[str, float] = {"intercept": -17.72, "log2_n_windows": 3.94}
+SEVERAL: Mapping[str, float] = {
+    "intercept": 4.75,
+    "log2_peak_ratio": 1.13,
+    "log2_n_windows": -0.73,
+    "log2_n_sites": -0.97,
+    "minus_log10_p": 0.33,
+}
+"""Weights of the figures for a lone site while its incident is open, for one whose incident has closed, and for several sites, as
+`python -m benchmarks.root_cause.calibrate` prints them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,10 @@ class Evidence:
     """Median over the sites of their largest E/U. [1]"""
     p_value: float
     """Chance of so many alarms at once; NaN for one site, or where nothing was tested."""
+    n_windows: int
+    """From the first deviation to the window of the row. [windows]"""
+    is_over: bool
+    """The row closes the incident."""
 
 
 def features_of(evidence: Evidence) -> dict[str, float]:
@@ -40,18 +51,23 @@ def features_of(evidence: Evidence) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        One figure per weight; a p-value that is not known counts as 1.
+        Every figure that any of the weights is for; a p-value that is not known counts as 1.
     """
-    peak = math.log2(max(evidence.peak_ratio, 1e-3))
-    if evidence.n_sites == 1:
-        return {"intercept": 1.0, "log2_peak_ratio": peak}
     p = 1.0 if math.isnan(evidence.p_value) else evidence.p_value
     return {
         "intercept": 1.0,
-        "log2_peak_ratio": peak,
+        "log2_peak_ratio": math.log2(max(evidence.peak_ratio, 1e-3)),
+        "log2_n_windows": math.log2(max(evidence.n_windows, 1)),
         "log2_n_sites": math.log2(evidence.n_sites),
         "minus_log10_p": -math.log10(min(1.0, max(p, LEAST_P))),
     }
+
+
+def weights_for(evidence: Evidence) -> Mapping[str, float]:
+    """Choose the weights of one site, while its incident is open or closed, or of several."""
+    if evidence.n_sites > 1:
+        return SEVERAL
+    return LONE_OVER if evidence.is_over else LONE_OPEN
 
 
 def confidence_of(evidence: Evidence) -> float:
@@ -67,7 +83,6 @@ def confidence_of(evidence: Evidence) -> float:
     float
         For several sites, that they share one cause; for one site, that it has a fault at all. Rounded to 1e-9. [1]
     """
-    weights = LONE if evidence.n_sites == 1 else SEVERAL
     figures = features_of(evidence)
-    total = sum(weight * figures[name] for name, weight in weights.items())
+    total = sum(weight * figures[name] for name, weight in weights_for(evidence).items())
     return round(1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total)))), 9)

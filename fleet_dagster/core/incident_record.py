@@ -104,7 +104,9 @@ def median_peak(peak: NDArray[np.float64]) -> float:
     return round(float(np.median(peak.max(axis=1))), 9)
 
 
-def record_of(members: Members, place: Neighbourhood, p_value: float) -> Record:
+def record_of(
+    members: Members, place: Neighbourhood, p_value: float, *, window: int, is_over: bool
+) -> Record:
     """Tell all that is known of an incident.
 
     Parameters
@@ -115,6 +117,10 @@ def record_of(members: Members, place: Neighbourhood, p_value: float) -> Record:
         The fleet as of the window.
     p_value : float
         Least p-value found for it, NaN where nothing was tested.
+    window : int
+        The window in which it is told.
+    is_over : bool
+        Whether it closes in that window.
 
     Returns
     -------
@@ -144,5 +150,11 @@ def record_of(members: Members, place: Neighbourhood, p_value: float) -> Record:
         root_kpi=int(np.argmax(weights)) if origin.is_determined and weights.any() else None,
         candidates=tuple(site[origin.order[:MOST_CANDIDATES]].tolist()),
         severity=severity_of(n, peak_ratio),
-        evidence=Evidence(n_sites=n, peak_ratio=peak_ratio, p_value=p_value),
+        evidence=Evidence(
+            n_sites=n,
+            peak_ratio=peak_ratio,
+            p_value=p_value,
+            n_windows=window - int(members.onset[0]),
+            is_over=is_over,
+        ),
     )

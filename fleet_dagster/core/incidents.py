@@ -227,7 +227,13 @@ class Replay:
         self, incident: _Incident, window: int, phase: str, merged_into: Name | None = None
     ) -> None:
         place = self.place_of(window)
-        incident.told = record_of(self._members(incident), place, incident.p_value)
+        incident.told = record_of(
+            self._members(incident),
+            place,
+            incident.p_value,
+            window=window,
+            is_over=phase == "closed",
+        )
         self.changes.append(
             Change(
                 window=window,

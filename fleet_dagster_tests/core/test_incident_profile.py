@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fleet_dagster.core.confidence import Evidence, confidence_of
+from fleet_dagster.core.confidence import LONE_OPEN, Evidence, confidence_of
 from fleet_dagster.core.incident_profile import (
     Extent,
     dominant_domain,
@@ -52,11 +52,27 @@ def test_the_domain_is_the_one_that_deviates_most_at_half_of_the_sites() -> None
     assert dominant_domain(np.array([[2.0]])) == 0
 
 
+def told(n_sites: int, ratio: float, n_windows: int, *, p: float = math.nan, over: bool) -> float:
+    return confidence_of(Evidence(n_sites, ratio, p, n_windows, is_over=over))
+
+
 def test_confidence_grows_with_the_evidence_and_stays_between_0_and_1() -> None:
-    sure, doubtful = (confidence_of(Evidence(4, 2.0, p)) for p in (1e-9, 1e-2))
+    sure, doubtful = (told(4, 2.0, 30, p=p, over=False) for p in (1e-9, 1e-2))
     assert 0 < doubtful < sure < 1
-    assert 0 < confidence_of(Evidence(1, 1.2, math.nan)) < confidence_of(Evidence(1, 9.0, math.nan))
-    assert 0 < confidence_of(Evidence(3, 1.0, math.nan)) < 1
+    assert 0 < told(1, 1.4, 5, over=False) < told(1, 2.8, 5, over=False) < 1
+    assert 0 < told(1, 1.4, 5, over=False) < told(1, 1.4, 20, over=False) < 1
+    assert 0 < told(3, 1.0, 30, over=False) < 1
+
+
+def test_a_lone_alarm_that_soon_ends_was_chance_and_one_that_lasts_a_fault() -> None:
+    assert told(1, 1.7, 15, over=True) < 0.2 < told(1, 1.7, 15, over=False)
+    assert told(1, 1.7, 45, over=True) > 0.95
+
+
+def test_the_confidence_of_a_lone_site_by_hand() -> None:
+    weights = (LONE_OPEN[name] for name in ("intercept", "log2_peak_ratio", "log2_n_windows"))
+    total = np.dot(list(weights), (1.0, 1.0, 3.0))  # twice its level, eight windows
+    assert told(1, 2.0, 8, over=False) == pytest.approx(1 / (1 + math.exp(-total)))
 
 
 def test_sites_are_linked_over_one_silent_site_and_not_over_two() -> None:
