@@ -10,7 +10,7 @@ SOURCES := fleet_dagster fleet_dagster_tests
 NUMPYDOC_SOURCES = $(shell find fleet_dagster/core fleet_dagster/model -name '*.py' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-docs test-all test-services lint bench quality clean
+.PHONY: help up test test-docs test-all test-services lint bench quality models clean
 
 help:
 	@echo "make up             start the dashboard and the pipeline"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint           style, types, layers, docstrings, dependencies"
 	@echo "make bench          measure speed and cost"
 	@echo "make quality        measure detection quality"
+	@echo "make models         build the reference models and measure them"
 	@echo "make clean          remove .venv, builds and caches"
 
 up: $(STAMPS)/run
@@ -55,6 +56,9 @@ bench: $(STAMPS)/bench
 quality: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks.quality $(ARGS)
 
+models: $(STAMPS)/models
+	$(BIN)/python -m fleet_dagster.reference_models build --cards docs/reference/models $(ARGS)
+
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -67,6 +71,7 @@ $(STAMPS)/test: EXTRAS := [test]
 $(STAMPS)/services: EXTRAS := [postgres,test]
 $(STAMPS)/lint: EXTRAS := [postgres,test,lint,bench]
 $(STAMPS)/bench: EXTRAS := [bench]
+$(STAMPS)/models: EXTRAS := [onnx,sklearn]
 
 $(STAMPS)/%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing fleet-dagster$(EXTRAS) into .venv; the first time takes a minute or two."

@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from fleet_dagster.cli.main import COMMANDS, Commands, main
 from fleet_dagster.cli.setup import schema_text
-from fleet_dagster.model.config import AIModelSlot, FleetConfig, Kpi, RegionMapping
+from fleet_dagster.model.config import FleetConfig, Kpi, RegionMapping
+from fleet_dagster.model.features import MAX_REACH, SITE_SOURCES
 from fleet_dagster.model.profiles import PRESETS, PROFILES, FleetProfile, HealthWeights
+from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import Defaults, KpiColumn, SourceMapping
 from fleet_dagster.model.tables import TABLES, Column, Table
 
@@ -38,6 +40,7 @@ def pages() -> dict[str, str]:
     """Return every generated page by file name."""
     return {
         "configuration.md": _configuration(),
+        "features.md": _features(),
         "tables.md": _tables(),
         "cli.md": _command_line(),
         "fleet.schema.json": schema_text(),
@@ -54,6 +57,24 @@ def _configuration() -> str:
     )
     sections = "".join(_model_section(model) for model in _MODELS)
     return f"{_HEAD}{intro}\n{_profiles()}\n{_presets()}{sections}"
+
+
+def _features() -> str:
+    intro = (
+        "# Features of AI models\n\nA model is fed a list of features, in the order of its training. Each is a short text:\n\n"
+        "| text | is |\n|---|---|\n"
+        "| `power_kw` | the KPI in the window, normalised: 0 = lo, 1 = hi |\n"
+        "| `power_kw@3` | three windows ago |\n"
+        "| `mean(power_kw, 10)` | over the last ten windows, this one included; also `min`, `max`, `std`, `slope` (per window) |\n"
+        "| `region(power_kw)` | mean over the sites of the region |\n"
+        "| `upstream(power_kw)` | mean over the sites that the site depends on |\n"
+        "| `mean(region(power_kw), 10)` | both |\n\n"
+        f"Windows reach back {MAX_REACH} at most. What is not there is left out of summaries and means; a feature of nothing is absent, "
+        "and the site-window then fails, or is given NaN where the slot says `missing: pass`.\n\n"
+        "Besides the fleet's KPIs there are:\n"
+    )
+    rows = [(f"`{name}`", meaning) for name, meaning in SITE_SOURCES.items()]
+    return f"{_HEAD}{intro}\n{_table(('source', 'is'), rows)}"
 
 
 def _model_section(model: type[BaseModel]) -> str:

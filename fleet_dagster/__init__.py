@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fleet_dagster.core.health import compute_health_score
     from fleet_dagster.core.ranking import detect_outlier
     from fleet_dagster.definitions import create_fleet
-    from fleet_dagster.model.config import AIModelSlot, FleetConfig, Kpi, RegionMapping
+    from fleet_dagster.model.config import FleetConfig, Kpi, RegionMapping
     from fleet_dagster.model.profiles import (
         FleetProfile,
         HealthWeights,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         fleet_profile_medium,
         fleet_profile_small,
     )
+    from fleet_dagster.model.slots import AIModelSlot
     from fleet_dagster.nodes.anomaly_correlator import correlate_anomalies
 
 __version__ = "0.1.0"
@@ -32,7 +33,7 @@ _HOMES = {
     "compute_health_score": "core.health",
     "correlate_anomalies": "nodes.anomaly_correlator",
     "detect_outlier": "core.ranking",
-    "AIModelSlot": "model.config",
+    "AIModelSlot": "model.slots",
     "FleetConfig": "model.config",
     "Kpi": "model.config",
     "RegionMapping": "model.config",

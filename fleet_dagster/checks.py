@@ -12,7 +12,13 @@ from fleet_dagster.core.alarm_budget import (
     probability_within_budget,
 )
 from fleet_dagster.core.tail import ALPHA
-from fleet_dagster.model.tables import ANOMALY_SCORE, INGEST_STATS, QUARANTINE, Table
+from fleet_dagster.model.tables import (
+    AI_INFERENCE,
+    ANOMALY_SCORE,
+    INGEST_STATS,
+    QUARANTINE,
+    Table,
+)
 from fleet_dagster.refresh.refresh import Outcome
 from fleet_dagster.views.score_figures import Figures
 
@@ -20,6 +26,7 @@ FITS = "fits_its_definition"
 ACCOUNTED = "every_snapshot_accounted_for"
 QUARANTINE_SHARE = "nothing_in_quarantine"
 ALARM_RATE = "alarm_rate_within_budget"
+SLOTS_ANSWER = "every_slot_answers"
 _CALM = (
     "- Brief anomalies are more than chance explains. Raise the threshold (`fleet config set {fleet} anomaly_threshold=0.7`), or, "
     "where a few sites make them (`worst_site`), let these forget what was normal: "
@@ -69,6 +76,14 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
                 ),
             )
         )
+    if table is AI_INFERENCE:
+        specs.append(
+            dg.AssetCheckSpec(
+                SLOTS_ANSWER,
+                asset=key,
+                description="Warns when a slot left questions without an answer for reasons of its own: it raised, hung, could not be loaded, or returned nonsense.",
+            )
+        )
     return specs
 
 
@@ -83,6 +98,8 @@ def results_of(
         results.append(_quarantined(figures))
     if outcome.table is ANOMALY_SCORE:
         results.append(_alarm_rate(key.path[0], figures))
+    if outcome.table is AI_INFERENCE:
+        results.append(_slots_answer(key.path[0], figures))
     over = dg.MetadataValue.text(_range_of(list(figures)))
     return [r._replace(asset_key=key, metadata={**r.metadata, "partitions": over}) for r in results]
 
@@ -157,6 +174,21 @@ def _alarm_rate(fleet: str, figures: Mapping[str, Figures]) -> dg.AssetCheckResu
             "budget_pct": 100 * ALPHA,
             "rates": dg.MetadataValue.md(head + "\n".join(lines) if lines else "nothing scored"),
             **(said if over else {}),
+        },
+    )
+
+
+def _slots_answer(fleet: str, figures: Mapping[str, Figures]) -> dg.AssetCheckResult:
+    ill = {p: str(f["ill_because"]) for p, f in figures.items() if int(f["slots_ill"])}
+    lines = [f"- {p}: {line}" for p, text in ill.items() for line in text.splitlines()]
+    advice = f"Try a slot on its own: `fleet slots test {fleet} SLOT`. Put it out of use: `fleet slots disable {fleet} SLOT`."
+    return dg.AssetCheckResult(
+        check_name=SLOTS_ANSWER,
+        passed=not ill,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "ill_slots": dg.MetadataValue.md("\n".join(lines) or "none"),
+            **({"what_to_do": dg.MetadataValue.md(advice)} if ill else {}),
         },
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from fleet_dagster.assets.ai_inference import IN_MEMORY, ai_inference
 from fleet_dagster.assets.anomaly_correlator import anomaly_correlator
 from fleet_dagster.assets.anomaly_scorer import anomaly_scorer
 from fleet_dagster.assets.baseline import baseline
@@ -18,11 +19,11 @@ from fleet_dagster.assets.region_mapper import region_mapper
 from fleet_dagster.assets.regional_scorer import regional_scorer
 from fleet_dagster.assets.site_ingest import site_ingest
 from fleet_dagster.assets.site_telemetry import site_telemetry
-from fleet_dagster.jobs import lake_maintenance, purge_event_log, windows_job
+from fleet_dagster.jobs import ai_inference_job, lake_maintenance, purge_event_log, windows_job
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.model.yaml_file import validate_config
-from fleet_dagster.partitions import partitions_of
+from fleet_dagster.partitions import Partitions, partitions_of
 from fleet_dagster.resources import (
     FILES_KEY,
     INBOX_KEY,
@@ -31,7 +32,12 @@ from fleet_dagster.resources import (
     inbox_of,
     resource_of,
 )
-from fleet_dagster.schedules import maintenance_schedule, purge_schedule, windows_schedule
+from fleet_dagster.schedules import (
+    ai_inference_schedule,
+    maintenance_schedule,
+    purge_schedule,
+    windows_schedule,
+)
 from fleet_dagster.sensors import FleetSensor
 from fleet_dagster.sensors.fleet_file import fleet_file_sensor
 from fleet_dagster.sensors.late_data import late_data_sensor
@@ -74,7 +80,8 @@ def create_fleet(
     job = windows_job(config)
     sensors = [sensor(config, partitions, job) for sensor in SENSORS]
     nodes = [node(config, partitions) for node in NODES]
-    return dg.Definitions(
+    models = _models(config, partitions) if config.profile.ai_slots else dg.Definitions()
+    own = dg.Definitions(
         assets=[site_telemetry(config, partitions), *dg.map_asset_specs(_watched, nodes)],
         jobs=[job, trial_job(config)],
         schedules=[windows_schedule(config, partitions, job)],
@@ -84,6 +91,19 @@ def create_fleet(
             FILES_KEY: files_of(installation),
             INBOX_KEY: inbox_of(installation),
         },
+        executor=dg.in_process_executor,
+    )
+    return dg.Definitions.merge(own, models)
+
+
+def _models(config: FleetConfig, partitions: Partitions) -> dg.Definitions:
+    """Return the definitions of a fleet's AI slots."""
+    job = ai_inference_job(config)
+    return dg.Definitions(
+        assets=[ai_inference(config, partitions)],
+        jobs=[job],
+        schedules=[ai_inference_schedule(config, partitions, job)],
+        resources={IN_MEMORY: dg.mem_io_manager},
         executor=dg.in_process_executor,
     )
 

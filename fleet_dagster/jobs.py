@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import compact, expire_telemetry
@@ -41,11 +42,31 @@ def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     """Bring every table of one fleet up to date; what the schedule and `fleet run` launch."""
     return dg.define_asset_job(
         windows_job_name(config.name),
-        selection=dg.AssetSelection.groups(config.name).materializable(),
+        selection=dg.AssetSelection.groups(config.name).materializable() - _models(config),
         description=f"Computes the windows of fleet {config.name} that are not current. To backfill, select assets, not this job.",
         executor_def=dg.in_process_executor,
         tags={"fleet": config.name},
     )
+
+
+def ai_inference_job_name(fleet: str) -> str:
+    """Return the name of the job that asks a fleet's AI models."""
+    return f"{fleet}_ai_inference"
+
+
+def ai_inference_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
+    """Ask the AI models of one fleet: a job of its own, since sixteen steps cost, and a model may be slow."""
+    return dg.define_asset_job(
+        ai_inference_job_name(config.name),
+        selection=_models(config),
+        description=f"Asks the AI models of fleet {config.name} about windows that are not current. To backfill, select the asset, not this job.",
+        executor_def=dg.in_process_executor,
+        tags={"fleet": config.name},
+    )
+
+
+def _models(config: FleetConfig) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(dg.AssetKey([config.name, AI_INFERENCE.name]))
 
 
 def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:

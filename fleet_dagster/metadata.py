@@ -12,6 +12,7 @@ from fleet_dagster.core.windows import Span, iso, union
 from fleet_dagster.model.config import FleetConfig, Kpi
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     ANOMALY_SCORE,
     BASELINE_MODEL,
     FLEET_CORRELATION,
@@ -30,6 +31,7 @@ from fleet_dagster.views.score_figures import (
     worst_sites,
 )
 from fleet_dagster.views.score_plot import SITES, plot_in_markdown
+from fleet_dagster.views.slot_health import SLOT_COLUMNS, slot_health, slot_table
 from fleet_dagster.views.table_figures import SUMMARIES
 
 
@@ -75,7 +77,7 @@ def partition_figures(
 def pictures(
     store: Store, table: Table, config: FleetConfig, span: Span
 ) -> dict[str, dg.MetadataValue]:
-    """Return what a run shows once of the windows that it was asked for: the worst sites' scores, or the open incidents."""
+    """Return what a run shows once of the windows that it was asked for: the worst sites' scores, the open incidents, or the AI slots."""
     if table is ANOMALY_SCORE:
         settings = store.registry.fleet(config).settings_at(max(span.start, span.end - 1))
         names = worst_sites(store, config.name, span, SITES)
@@ -85,6 +87,9 @@ def pictures(
     if table is FLEET_CORRELATION:
         incidents = open_incidents(store, config.name, span.end)
         return {"open_incidents": dg.MetadataValue.md(incident_table(incidents, iso(span.end)))}
+    if table is AI_INFERENCE:
+        rows = store.lake.read(table, config.name, span, columns=list(SLOT_COLUMNS))
+        return {"slots": dg.MetadataValue.md(slot_table(slot_health(rows)))}
     return {}
 
 

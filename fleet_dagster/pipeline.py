@@ -7,12 +7,15 @@ line) is made of, so that all of them give the same rows.
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fleet_dagster.ai.artifacts import ModelFolder
+from fleet_dagster.ai.slots import opened
 from fleet_dagster.anomaly_history import AnomalyHistory, with_history
 from fleet_dagster.core.windows import HOUR, SECOND, Span
 from fleet_dagster.frames import columns as frames
@@ -22,9 +25,15 @@ from fleet_dagster.ingest.stamps import parse_stamps
 from fleet_dagster.model.config import FleetConfig, RegionMapping
 from fleet_dagster.model.errors import FrameError, SourceError, SpanError
 from fleet_dagster.model.fleet import Fleet
-from fleet_dagster.model.lookbacks import persistence_lookback, scoring_lookback
+from fleet_dagster.model.lookbacks import (
+    feature_windows,
+    inference_lookback,
+    persistence_lookback,
+    scoring_lookback,
+)
 from fleet_dagster.model.storms import StormEpisode, refuse_overlaps
 from fleet_dagster.model.yaml_file import validate_config
+from fleet_dagster.nodes.ai_inference import ai_inference, route
 from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.baseline import UNTRAINED, Trained
@@ -53,6 +62,7 @@ class Evaluation:
     site_ranking: pd.DataFrame
     anomaly_score: pd.DataFrame
     fleet_correlation: pd.DataFrame
+    ai_inference: pd.DataFrame
     baseline: pd.DataFrame
     baseline_model: pd.DataFrame
     fleet: Fleet = field(repr=False)
@@ -68,13 +78,15 @@ def evaluate(
     baseline_model: pd.DataFrame | None = None,
     mapping: Sequence[RegionMapping | Mapping[str, Any]] | None = None,
     storms: Sequence[tuple[pd.Timestamp | str, pd.Timestamp | str]] = (),
+    models: Path = Path("models"),
 ) -> Evaluation:
     """Evaluate the windows of [start, end) from a frame of snapshots.
 
     `config` may be a mapping, with the content of a fleet's file. `telemetry` has site_id, timestamp (UTC), optionally
     status, uptime_pct, fault_count, quality, sequence and received_at, and one column per KPI name, in the KPI's unit; other
     columns are ignored. Without a received_at column it counts as history: never too late. Baselines are trained from the
-    telemetry before `start` unless `baseline`, `baseline_model` or both are given. `storms` names the start and end of storm episodes.
+    telemetry before `start` unless `baseline`, `baseline_model` or both are given. `storms` names the start and end of storm episodes,
+    `models` the folder of the files of AI models.
 
     Raises
     ------
@@ -100,10 +112,11 @@ def evaluate(
     landed, seen = _land(config, telemetry)
     fleet = Fleet.of(config, seen, _episodes(config, storms))
     read = frame_reader(landed)
-    trained = _given(baseline, baseline_model) or baselines_for(
-        fleet, read, with_history(fleet, span)
-    )
-    return evaluate_landed(fleet, read, span, trained)
+    reach = with_history(fleet, span)
+    if fleet.config.ai_models:
+        reach = Span(min(reach.start, span.start - inference_lookback(fleet)), span.end)
+    trained = _given(baseline, baseline_model) or baselines_for(fleet, read, reach)
+    return evaluate_landed(fleet, read, span, trained, models=models)
 
 
 def _given(baseline: pd.DataFrame | None, model: pd.DataFrame | None) -> Trained | None:
@@ -123,17 +136,22 @@ def evaluate_landed(
     trained: Trained,
     *,
     history: AnomalyHistory | None = None,
+    models: Path = Path("models"),
 ) -> Evaluation:
     """Run the nodes over landed telemetry.
 
     Incidents look days back: calls over several spans of the same fleet, telemetry and baselines share a `history`.
     """
     history = history or AnomalyHistory(fleet, read, trained)
-    block = span.widen(before=max(persistence_lookback(fleet), scoring_lookback(fleet)))
+    fed = span.widen(before=feature_windows(fleet, span.start, span.end) * fleet.interval)
+    block = fed.widen(before=max(persistence_lookback(fleet), scoring_lookback(fleet)))
     assignment = region_mapper(fleet, block)
     ingested = ingest(fleet, read, assignment, trained.baseline, block)
     own = frames.within(ingested.site_kpi, span)
-    scores = anomaly_scorer(fleet, ingested.site_kpi, assignment, trained.baseline_model, span)
+    wide = anomaly_scorer(fleet, ingested.site_kpi, assignment, trained.baseline_model, fed)
+    scores = frames.within(wide, span)
+    with opened(ModelFolder(models)) as slots:
+        answers = ai_inference(route(fleet, ingested.site_kpi, wide, assignment, span), slots)
     rollup = fleet_aggregator(fleet, own, assignment, scores, span)
     return Evaluation(
         site_assignment=frames.within(assignment, span.to_whole(HOUR)),
@@ -150,6 +168,7 @@ def evaluate_landed(
         fleet_correlation=anomaly_correlator(
             fleet, history.until(span, scores), trained.baseline_model, span
         ),
+        ai_inference=answers,
         baseline=trained.baseline,
         baseline_model=trained.baseline_model,
         fleet=fleet,

@@ -10,6 +10,8 @@ from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
 from fleet_dagster.jobs import partitions_at_work, purge_event_log
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
+    ANOMALY_SCORE,
     FLEET_KPI,
     REGIONAL_HEALTH,
     SITE_KPI,
@@ -85,12 +87,10 @@ def windows_schedule(
         store: Store = getattr(context.resources, RESOURCE_KEY)
         now = microseconds(context.scheduled_execution_time)
         owed = _owed(store, config, now)
-        keys = [k for span in owed.spans for k in keys_touching(partitions, span, now=now)]
-        busy = partitions_at_work(context.instance, job.name)
-        free = [k for k in dict.fromkeys(keys) if k not in busy]
-        if not free:
-            reason = owed.reason or _nothing_free(config, sorted(busy & set(keys)))
-            yield dg.SkipReason(f"fleet {config.name}: {reason}")
+        free = _free(context.instance, config, partitions, job=job.name, owed=owed, now=now)
+        if isinstance(free, dg.SkipReason):
+            yield free
+            return
         for key in free:
             yield windows_run(
                 config,
@@ -100,6 +100,53 @@ def windows_schedule(
             )
 
     return tick
+
+
+def ai_inference_schedule(
+    config: FleetConfig, partitions: Partitions, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Ask a fleet's AI models about the windows that the windows schedule has brought up to date."""
+
+    @dg.schedule(
+        name=f"{config.name}_ai_inference_schedule",
+        job=job,
+        cron_schedule=_every(config.schedule_minutes, after=min(2, config.schedule_minutes - 1)),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        required_resource_keys={RESOURCE_KEY},
+        description=(
+            f"Asks the AI models of fleet {config.name} about the windows of the last {CATCH_UP_DAYS} days that have no answers, "
+            "or whose inputs, models or settings have changed. Which models there are is looked up at each run."
+        ),
+    )
+    def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        store: Store = getattr(context.resources, RESOURCE_KEY)
+        now = microseconds(context.scheduled_execution_time)
+        owed = _owed_answers(store, config, now)
+        free = _free(context.instance, config, partitions, job=job.name, owed=owed, now=now)
+        if isinstance(free, dg.SkipReason):
+            yield free
+            return
+        for key in free:
+            yield dg.RunRequest(run_key=f"{config.name}:ai:{key}:{now}", partition_key=key)
+
+    return tick
+
+
+def _free(
+    instance: dg.DagsterInstance,
+    config: FleetConfig,
+    partitions: Partitions,
+    *,
+    job: str,
+    owed: Due,
+    now: int,
+) -> list[str] | dg.SkipReason:
+    """Return the partitions that hold what is owed and that no run is at, or why there is none."""
+    keys = [k for span in owed.spans for k in keys_touching(partitions, span, now=now)]
+    busy = partitions_at_work(instance, job)
+    free = [k for k in dict.fromkeys(keys) if k not in busy]
+    reason = owed.reason or _nothing_free(config, sorted(busy & set(keys)))
+    return free or dg.SkipReason(f"fleet {config.name}: {reason}")
 
 
 def _nothing_free(config: FleetConfig, running: Sequence[str]) -> str:
@@ -128,22 +175,48 @@ def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     )
 
 
-def _every(minutes: int) -> str:
-    return "0 * * * *" if minutes == 60 else f"*/{minutes} * * * *"  # noqa: PLR2004 - an hour
+def _every(minutes: int, *, after: int = 0) -> str:
+    """Return the cron schedule of every so many minutes, a few minutes after the hour."""
+    if minutes == 60:  # noqa: PLR2004 - an hour
+        return f"{after} * * * *"
+    return f"{after}-59/{minutes} * * * *" if after else f"*/{minutes} * * * *"
 
 
 def _owed(store: "Store", config: FleetConfig, now: int) -> Due:
-    """Ask the commit log what is not current; days whose telemetry has expired are past recomputing."""
-    closed = floor_to(now, config.interval_s * SECOND)
-    week = Span(max(0, closed - CATCH_UP_DAYS * DAY), closed)
+    """Ask the commit log what is not current."""
+    week = _week(config, now)
     currency = Currency(store.registry.fleet(config), store.history)
     tables = (SITE_KPI, FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)
     stale = union([s for table in tables for s in currency.stale(table, week)])
+    return _due_of(store, config, stale, week)
+
+
+def _owed_answers(store: "Store", config: FleetConfig, now: int) -> Due:
+    """Ask the commit log which windows have no current answers, although what models look at is current."""
+    week, fleet = _week(config, now), store.registry.fleet(config)
+    if not any(run.version.settings.ai_models for run in fleet.settings_runs(week.start, week.end)):
+        return Due(
+            reason=f"no AI model is registered. Register one: `fleet slots add {config.name}`"
+        )
+    currency = Currency(fleet, store.history)
+    waiting = union([s for t in (SITE_KPI, ANOMALY_SCORE) for s in currency.stale(t, week)])
+    ready = [part for s in currency.stale(AI_INFERENCE, week) for part in gaps(s, waiting)]
+    return _due_of(store, config, ready, week)
+
+
+def _week(config: FleetConfig, now: int) -> Span:
+    """Return the closed windows that the schedules look after."""
+    closed = floor_to(now, config.interval_s * SECOND)
+    return Span(max(0, closed - CATCH_UP_DAYS * DAY), closed)
+
+
+def _due_of(store: "Store", config: FleetConfig, stale: Sequence[Span], week: Span) -> Due:
+    """Decide what is owed; days whose telemetry has expired are past recomputing."""
     expired = [_day(text) for text in expired_days(store, config.name, week)]
     landed = store.lake.days(SITE_TELEMETRY, config.name)
     return due(
         [part for s in stale for part in gaps(s, expired)],
-        now=closed,
+        now=week.end,
         first_telemetry=min(landed, default=None),
         newest_telemetry=store.history.newest_landed(config.name),
         lateness=int(max(config.allowed_lateness_days, CATCH_UP_DAYS) * DAY),

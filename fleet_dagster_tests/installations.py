@@ -2,6 +2,7 @@
 
 import datetime as dt
 import functools
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.control import schema
 from fleet_dagster.storage.landing import Batch
 from fleet_dagster.storage.store import Store
+from fleet_dagster_tests.ai_models import onnx_model
 from fleet_dagster_tests.fleets import spelled_out
 
 FIRST = int(dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000
@@ -66,6 +68,35 @@ def plant(
 def coarse(interval_s: int = 1800) -> FleetConfig:
     """Return a fleet whose sites stay fresh for one more window than they send in."""
     return plant(interval_s=interval_s, staleness_threshold_s=interval_s + 600)
+
+
+FED: tuple[dict[str, Any], ...] = (
+    {"features": ["efficiency_pct@1", "mean(region(process_temp_c), 4)", "site.health"]},
+    {
+        "features": ["site.anomaly_score", "std(efficiency_pct, 3)", "time.hour_sin"],
+        "domain": "thermal",
+        "rate_limit_hz": 2 / 1800,
+    },
+)
+"""Two models of a test fleet: lags, surroundings and scores, and one that is asked about a few sites only."""
+
+
+def with_models(config: FleetConfig) -> FleetConfig:
+    """Return a fleet with two models; their file is in the folder that `put_model` fills."""
+    digest = hashlib.sha256(_model()).hexdigest()
+    pinned = {"backend": "onnx", "artifact": "linear.onnx", "sha256": digest}
+    slots = [{"slot_id": n, "model_id": f"m{n}", **pinned, **own} for n, own in enumerate(FED)]
+    return FleetConfig.model_validate({**config.model_dump(), "ai_models": slots})
+
+
+def put_model(store: Store) -> None:
+    """Put the file of these models where a store looks for it."""
+    store.models.mkdir(parents=True, exist_ok=True)
+    (store.models / "linear.onnx").write_bytes(_model())
+
+
+def _model() -> bytes:
+    return bytes(onnx_model((0.3, -0.7, 0.5)).SerializeToString())
 
 
 @functools.cache
@@ -158,9 +189,8 @@ def rows_of(
 
 def by_key(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows as comparable values, in the order of the table's key."""
-    spelled = rows[
-        [c for c in table.column_names if c in rows and c not in ("fleet", "day")]
-    ].copy()
+    left_out = {"fleet", "day", *(c.name for c in table.columns if not c.compared)}
+    spelled = rows[[c for c in table.column_names if c in rows and c not in left_out]].copy()
     for name in spelled:
         if isinstance(spelled[name].dtype, pd.CategoricalDtype):
             spelled[name] = spelled[name].astype(object)

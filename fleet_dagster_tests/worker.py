@@ -49,8 +49,10 @@ def everything(store: Store) -> None:
 def refresh(lake: str, control: str, *numbers: int) -> None:
     """Refresh single days of a fleet, in an order drawn from a seed."""
     interval_s, seed, first, end = numbers
+    models = Path(lake).parent / "models"
     config = at.coarse(interval_s)
-    with Store.of(lake, control) as store:
+    config = at.with_models(config) if models.exists() else config
+    with Store.of(lake, control, models=models) as store:
         for day in at.shuffled(at.days(first, end).days(), seed):
             at.refresh_all(store, config, day, run_id=f"run-{seed}")
 

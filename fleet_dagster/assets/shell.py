@@ -58,7 +58,7 @@ def node_assets(
         op_tags={"fleet": config.name, "node": name},
     )
     def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        step = _Step.of(context, config, partitions)
+        step = Step.of(context, config, partitions)
         step.warn_of_unknown_storm()
         began = time.perf_counter()
         outcomes = refresh(step.refresh(), step.whole)
@@ -73,7 +73,7 @@ def node_assets(
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """One node at work on the closed windows of some partitions."""
 
     context: dg.AssetExecutionContext
@@ -84,7 +84,8 @@ class _Step:
     @classmethod
     def of(
         cls, context: dg.AssetExecutionContext, config: FleetConfig, partitions: Partitions
-    ) -> "_Step":
+    ) -> "Step":
+        """Look up the storage and the closed windows of the partitions."""
         interval, now = config.interval_s * SECOND, _begun(context)
         keys = context.partition_keys
         spans = {k: closed_span(span_of(partitions, k), now, interval) for k in keys}

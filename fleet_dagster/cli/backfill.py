@@ -8,7 +8,7 @@ import dagster as dg
 from fleet_dagster.assets.shell import RECOMPUTE_TAG
 from fleet_dagster.core.windows import DAY, SECOND, Span
 from fleet_dagster.definitions import create_fleet
-from fleet_dagster.jobs import windows_job_name
+from fleet_dagster.jobs import ai_inference_job_name, windows_job_name
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import SpanError
 from fleet_dagster.model.fleet import Fleet
@@ -119,7 +119,11 @@ def backfill(
     progress: Progress = lambda _done, _total, _key: None,
 ) -> BackfillReport:
     """Run the fleet's job over the partitions and wait; stops at the first run that fails."""
-    job = create_fleet(config, installation).resolve_job_def(windows_job_name(config.name))
+    own = create_fleet(config, installation)
+    names = [windows_job_name(config.name)]
+    if asks_models(installation, config):
+        names.append(ai_inference_job_name(config.name))
+    jobs = [own.resolve_job_def(name) for name in names]
     n_done, rows = 0, 0
     progress(0, len(keys), "")
     for part in _runs(config, keys):
@@ -128,13 +132,21 @@ def backfill(
             _RANGE_END: part[-1],
             **({RECOMPUTE_TAG: "true"} if recompute else {}),
         }
-        result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
-        if not result.success:
-            return BackfillReport(tuple(keys), n_done, rows, _failure(result))
+        for job in jobs:
+            result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+            if not result.success:
+                return BackfillReport(tuple(keys), n_done, rows, _failure(result))
+            rows += _rows_written(result)
         n_done += len(part)
-        rows += _rows_written(result)
         progress(n_done, len(keys), part[-1])
     return BackfillReport(tuple(keys), n_done, rows, None)
+
+
+def asks_models(installation: Installation, config: FleetConfig) -> bool:
+    """Tell whether any AI model is, or ever was, registered."""
+    with installation.store() as store:
+        fleet = store.registry.fleet(config)
+    return any(version.settings.ai_models for version in fleet.versions)
 
 
 def _runs(config: FleetConfig, keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -21,7 +21,7 @@ from fleet_dagster.model.changes import differences
 from fleet_dagster.model.config import HotSettings
 from fleet_dagster.model.edits import SETTABLE, rebaseline_site, set_values
 from fleet_dagster.storage.status import instant
-from fleet_dagster.storage.versions import VersionHistory
+from fleet_dagster.storage.versions import VersionHistory, completed
 
 
 @click.group()
@@ -78,7 +78,8 @@ def diff(place: Place, fleet: str, *, as_json: bool) -> None:
     """
     opened = OpenFleet.of(place, fleet)
     versions = opened.store.registry.versions(fleet)
-    found = differences(_in_force(opened), opened.config.hot)
+    current = _in_force(opened)
+    found = differences(current, completed(opened.config, current).hot)
     is_applied = bool(versions) and versions[-1].source_digest == opened.config.hot.digest
     if as_json:
         print_json({"fleet": fleet, "is_applied": is_applied, "differences": change_records(found)})

@@ -20,6 +20,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "regions:regions",
         "Show and change which site lies in which region, without a restart.",
     ),
+    "slots": (
+        "slots:slots",
+        "Register AI models, try them out, and put them in and out of use, without a restart.",
+    ),
     "simulate": (
         "land:simulate",
         "Make demo telemetry with planted faults, and the truth about them.",

@@ -1,7 +1,8 @@
 """Who belongs together in a fleet as of each window: regions, dependences, and how often sites have alarmed."""
 
 import bisect
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from fleet_dagster.core.neighbourhood import Neighbourhood, neighbourhood
 from fleet_dagster.core.sampling import training_day_in_force
 from fleet_dagster.core.windows import Span, ceil_to
 from fleet_dagster.frames import columns as frames
+from fleet_dagster.model.config import RegionMapping
 from fleet_dagster.model.fleet import Fleet, mappings_as_of, valid_from
 from fleet_dagster.model.tables import UNMAPPED
 
@@ -34,11 +36,7 @@ class Surroundings:
         """Where anything may change [us]."""
         fleet, span = self.fleet, self.span
         cuts = {day.start for day in span.days()} | {site.active_from for site in fleet.sites}
-        for run in fleet.settings_runs(span.start, span.end):
-            cuts |= {run.start}
-            for mapping in run.version.settings.region_mappings:
-                cuts.add(ceil_to(valid_from(mapping), fleet.interval))
-        return sorted({max(cut, span.start) for cut in cuts})
+        return sorted({max(cut, span.start) for cut in cuts | _mapping_cuts(fleet, span)})
 
     def at(self, window: int) -> Neighbourhood:
         """Return the neighbourhood as of a window, counted since 1970."""
@@ -62,12 +60,7 @@ class Surroundings:
         for i in fleet.sites_at(instant):
             mapping = current.get(fleet.sites[i].site_id)
             region[i] = number[mapping.region_id if mapping else UNMAPPED]
-        edges = [
-            (fleet.site_numbers[up], fleet.site_numbers[m.site_id])
-            for m in current.values()
-            for up in m.depends_on
-            if up in fleet.site_numbers and m.site_id in fleet.site_numbers
-        ]
+        edges = _edges(fleet, current)
         rates = onset_rates(self._models_at(instant))
         names = [self.regions[r] for r in region]
         rate = [
@@ -82,6 +75,33 @@ class Surroundings:
             return self.models.iloc[:0]
         rows: pd.DataFrame = self.models[frames.microseconds(self.models["window_start"]) == day]
         return rows
+
+
+def dependences(fleet: Fleet, span: Span) -> Iterator[tuple[Span, list[tuple[int, int]]]]:
+    """Yield the runs of a span's windows with what depends on what in each: pairs of a site and one that depends on it."""
+    cuts = sorted(cut for cut in _mapping_cuts(fleet, span) if span.start < cut < span.end)
+    for start, end in itertools.pairwise([span.start, *cuts, span.end]):
+        mappings = fleet.settings_at(start).region_mappings
+        yield Span(start, end), _edges(fleet, mappings_as_of(mappings, start))
+
+
+def _mapping_cuts(fleet: Fleet, span: Span) -> set[int]:
+    """Return where settings change, and mappings begin [us]."""
+    cuts = set()
+    for run in fleet.settings_runs(span.start, span.end):
+        cuts |= {run.start}
+        for mapping in run.version.settings.region_mappings:
+            cuts.add(ceil_to(valid_from(mapping), fleet.interval))
+    return cuts
+
+
+def _edges(fleet: Fleet, current: Mapping[str, RegionMapping]) -> list[tuple[int, int]]:
+    return [
+        (fleet.site_numbers[up], fleet.site_numbers[m.site_id])
+        for m in current.values()
+        for up in m.depends_on
+        if up in fleet.site_numbers and m.site_id in fleet.site_numbers
+    ]
 
 
 def onset_rates(models: pd.DataFrame) -> Mapping[tuple[str, str], float]:

@@ -4,8 +4,9 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fleet_dagster.model.config import AIModelSlot, HotSettings, RegionMapping
+from fleet_dagster.model.config import HotSettings, RegionMapping
 from fleet_dagster.model.profiles import HealthWeights
+from fleet_dagster.model.slots import AIModelSlot
 
 THRESHOLDS = (
     "outlier_sigma",

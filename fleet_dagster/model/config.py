@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from fleet_dagster.model.errors import RuleError
+from fleet_dagster.model.names import Identifier
 from fleet_dagster.model.profiles import (
     PRESETS,
     PROFILES,
@@ -17,16 +18,11 @@ from fleet_dagster.model.profiles import (
     HealthWeights,
     fleet_profile_small,
 )
-from fleet_dagster.model.rules import broken_rules
+from fleet_dagster.model.rules import refuse_broken
+from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import SourceMapping, ZoneName
 from fleet_dagster.model.tables import N_KPIS, UNMAPPED
 
-Identifier = Annotated[
-    str,
-    Field(
-        min_length=1, max_length=128, pattern=r"^[^\s/'\"\\\x00-\x1f\x7f][^'\"\\\x00-\x1f\x7f]*$"
-    ),
-]
 FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 MAX_WEIGHT = 1e9
 MIN_RETENTION_DAYS = 40
@@ -111,33 +107,6 @@ class RegionMapping(Frozen):
         return region_id
 
 
-class AIModelSlot(Frozen):
-    """One registered AI model."""
-
-    slot_id: Annotated[int, Field(ge=0, le=15)]
-    """Slot."""
-    model_id: Identifier
-    """Name of the model."""
-    domain: str = "general"
-    """Which sites' windows it sees."""
-    version: str = "1"
-    """Version of the model."""
-    active: bool = True
-    """Whether it is asked."""
-    rate_limit_hz: Annotated[float, Field(gt=0)] = 10.0
-    """Inferences per second of event time."""
-    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Results below it are kept, but not accepted."""
-    backend: Literal["sklearn", "onnx", "http", "entry_point"] = "sklearn"
-    """How the model runs."""
-    artifact: str = ""
-    """Where the model is."""
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Digest that pins the artifact."""
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    """How long an inference may take. [s]"""
-
-
 class HotSettings(Frozen):
     """The part of a configuration that changes without a restart; versioned with `valid_from`."""
 
@@ -155,6 +124,16 @@ class HotSettings(Frozen):
         """SHA-256 of the canonical JSON, shortened: equal settings have equal digests."""
         return content_digest(self.model_dump(mode="json"))
 
+    @property
+    def rows_digest(self) -> str:
+        """The same without the AI models: what all rows but theirs depend on."""
+        return content_digest(self.model_dump(mode="json", exclude={"ai_models"}))
+
+    @property
+    def slots_digest(self) -> str:
+        """The same of the AI models alone."""
+        return content_digest([slot.model_dump(mode="json") for slot in self.ai_models])
+
 
 class FleetConfig(Frozen):
     """Everything that defines one fleet; raises on the first limit that is broken, naming field, value, limit and fix."""
@@ -169,8 +148,8 @@ class FleetConfig(Frozen):
     """Which site lies in which region."""
     health_weights: HealthWeights = PRESETS["energy"]
     """What health is made of: a preset's name, or spelled out."""
-    ai_models: tuple[AIModelSlot, ...] = ()
-    """Registered AI models."""
+    ai_models: tuple[AIModelSlot, ...] | None = None
+    """Registered AI models; left out, those that `fleet slots` has registered stay."""
     interval_s: int = 0
     """Window length; 0 takes the profile's. [s]"""
     staleness_threshold_s: Annotated[int, Field(ge=1, le=86_400)] = 120
@@ -234,17 +213,14 @@ class FleetConfig(Frozen):
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
-        broken = broken_rules(self)
-        if broken:
-            raise RuleError(broken)
+        refuse_broken(self)
         return self
 
     @property
     def hot(self) -> HotSettings:
         """The versioned part of the configuration."""
-        return HotSettings.model_validate(
-            {name: getattr(self, name) for name in HotSettings.model_fields}
-        )
+        values = {name: getattr(self, name) for name in HotSettings.model_fields}
+        return HotSettings.model_validate({**values, "ai_models": self.ai_models or ()})
 
     @property
     def structure_digest(self) -> str:

@@ -111,3 +111,11 @@ class StormError(FleetError, ValueError):
 
 class StorageError(FleetError, OSError):
     """The lake or the control database cannot be read or written."""
+
+
+class ModelError(FleetError, ValueError):
+    """A model cannot be registered, loaded or asked."""
+
+    def __init__(self, model: str, problem: str, advice: str) -> None:
+        self.model, self.problem, self.advice = model, problem, advice
+        super().__init__(f"{model}: {problem}. {advice}")

@@ -43,12 +43,12 @@ class ConfigVersion:
     def __post_init__(self) -> None:
         """Name the version by its content where it was given no name."""
         if not self.version:
-            object.__setattr__(self, "version", self.digest)
+            object.__setattr__(self, "version", self.settings.digest)
 
     @cached_property
-    def digest(self) -> str:
-        """Digest of the settings, which takes long to make where there are many mappings."""
-        return self.settings.digest
+    def rows_digest(self) -> str:
+        """Digest of the settings that rows depend on, which takes long to make where there are many mappings."""
+        return self.settings.rows_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +245,14 @@ class Fleet:
                 at = stop
 
     def _digest(self, version: ConfigVersion, day: int, storm: StormEpisode | None) -> str:
-        key = (version.digest, day, storm)
+        key = (version.rows_digest, day, storm)
         if key not in self._known_digests:
             sites = [
                 (s.site_id, max(s.active_from, day))
                 for s in self.sites
                 if s.active_from < day + DAY
             ]
-            inputs = [self._structure_digest, version.digest, sites]
+            inputs = [self._structure_digest, version.rows_digest, sites]
             found = content_digest([*inputs, self._panel_inputs(storm)] if storm else inputs)
             self._known_digests[key] = found
         return self._known_digests[key]
@@ -268,4 +268,4 @@ class Fleet:
     def _panel_inputs(self, storm: StormEpisode) -> list[object]:
         """Return what the panel of a storm is drawn from: the sites and their regions when it began."""
         sites = [self.sites[i].site_id for i in self.sites_at(storm.start)]
-        return [storm.episode_id, storm.start, self._version_at(storm.start).digest, sites]
+        return [storm.episode_id, storm.start, self._version_at(storm.start).rows_digest, sites]

@@ -6,6 +6,7 @@ A row of a window depends on telemetry no older than these say; ranges are widen
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fleet_dagster.model.features import MAX_REACH, reach_of
 from fleet_dagster.model.fleet import DAY, Fleet
 
 PERSISTENCE_WINDOWS = 5
@@ -79,6 +80,18 @@ def incident_lookback(_fleet: Fleet, start: int, _end: int) -> int:
     return (INCIDENT_HISTORY_DAYS + 1) * DAY + start % DAY
 
 
+def feature_windows(fleet: Fleet, start: int, end: int) -> int:
+    """Return how many windows before [start, end) the inputs of the fleet's AI models read [us]."""
+    runs = fleet.settings_runs(start, end)
+    slots = (slot for run in runs for slot in run.version.settings.ai_models if slot.active)
+    return max((reach_of(slot.features) for slot in slots), default=0)
+
+
+def inference_lookback(fleet: Fleet) -> int:
+    """Return how far before a window its AI answers may read site rows, those of the scores they are fed included [us]."""
+    return (MAX_REACH + WARM_UP_WINDOWS) * fleet.interval
+
+
 @dataclass(frozen=True, slots=True)
 class Lookback:
     """One statistic with memory: what it is, and how far before a span it reads [us]."""
@@ -111,6 +124,11 @@ LOOKBACKS: Mapping[str, Lookback] = {
         "alarms of three days, by which incidents are found, named and continued",
         "anomaly_score",
         incident_lookback,
+    ),
+    "ai_features": Lookback(
+        "lags and summaries that models are fed",
+        "site_kpi",
+        lambda fleet, start, end: feature_windows(fleet, start, end) * fleet.interval,
     ),
 }
 """Every lookback but that of baselines, which learn from days before their own: see `TRAINING_DAYS`."""

@@ -4,7 +4,10 @@ import datetime as dt
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fleet_dagster.model.errors import RuleError
+from fleet_dagster.model.features import unknown_sources
 from fleet_dagster.model.profiles import PROFILES
+from fleet_dagster.model.tables import ALL_DOMAINS
 
 if TYPE_CHECKING:
     from fleet_dagster.model.config import FleetConfig, RegionMapping
@@ -18,7 +21,7 @@ _BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def broken_rules(config: "FleetConfig") -> list[Rule]:
     """Return the rules that a configuration breaks; empty where all values go together."""
-    checks = (_size_rules, _repeat_rules, _reference_rules, _date_rules, _weight_rules)
+    checks = (_size_rules, _repeat_rules, _reference_rules, _slot_rules, _date_rules, _weight_rules)
     return [rule for check in checks for rule in check(config)]
 
 
@@ -35,6 +38,13 @@ def doubts(config: "FleetConfig") -> list[Rule]:
         "unless all sites send more often"
     )
     return [(("staleness_threshold_s" if is_own else "interval_s",), words)]
+
+
+def refuse_broken(config: "FleetConfig") -> None:
+    """Refuse a configuration whose values do not go together; raises RuleError."""
+    broken = broken_rules(config)
+    if broken:
+        raise RuleError(broken)
 
 
 def larger_profile(n_sites: int, n_regions: int = 0) -> str:
@@ -61,7 +71,7 @@ def _size_rules(config: "FleetConfig") -> Iterator[Rule]:
                     f"profile {profile.name!r} allows {limit}. {advice}"
                 ),
             )
-    for i, model in enumerate(config.ai_models):
+    for i, model in enumerate(config.ai_models or ()):
         if model.slot_id >= profile.ai_slots:
             yield (
                 ("ai_models", i),
@@ -89,7 +99,7 @@ def _repeat_rules(config: "FleetConfig") -> Iterator[Rule]:
     for i in _repeats(places):
         words = f"region_mappings repeat site {places[i][0]!r}. Keep one per site and valid_from"
         yield ("region_mappings", i), words
-    slots = [m.slot_id for m in config.ai_models]
+    slots = [m.slot_id for m in config.ai_models or ()]
     for i in _repeats(slots):
         yield ("ai_models", i), f"ai_models repeat slot_id {slots[i]}. Give each model its own slot"
 
@@ -113,6 +123,35 @@ def _reference_rules(config: "FleetConfig") -> Iterator[Rule]:
                 "Add the KPI or remove the column"
             ),
         )
+
+
+def _slot_rules(config: "FleetConfig") -> Iterator[Rule]:
+    domains = {ALL_DOMAINS, *(kpi.domain for kpi in config.kpis)}
+    for i, slot in enumerate(config.ai_models or ()):
+        if slot.domain not in domains:
+            yield (
+                ("ai_models", i, "domain"),
+                (
+                    f"ai_models: slot {slot.slot_id} analyses domain {slot.domain!r}, of which the fleet has no KPI. "
+                    f"Use one of {', '.join(sorted(domains))}"
+                ),
+            )
+        for source in unknown_sources(slot.features, config.kpi_names)[:1]:
+            yield (
+                ("ai_models", i, "features"),
+                (
+                    f"ai_models: slot {slot.slot_id} is fed {source!r}, which is neither a KPI of the fleet nor a value of "
+                    "a site. Fix the name, or see the list in docs/reference/features.md"
+                ),
+            )
+        if slot.rate_limit_hz * config.interval_s < 1:
+            yield (
+                ("ai_models", i, "rate_limit_hz"),
+                (
+                    f"ai_models: slot {slot.slot_id} has a rate limit of {slot.rate_limit_hz:g} Hz, less than one inference "
+                    f"in a window of {config.interval_s} s. Raise it to {1 / config.interval_s:.3g} or more, or disable the slot"
+                ),
+            )
 
 
 def _date_rules(config: "FleetConfig") -> Iterator[Rule]:

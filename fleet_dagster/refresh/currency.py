@@ -15,11 +15,13 @@ from fleet_dagster.model.lookbacks import (
     WARM_UP_WINDOWS,
     carry_lookback,
     incident_lookback,
+    inference_lookback,
     ingest_lookback,
     persistence_lookback,
     scoring_lookback,
 )
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     ANOMALY_SCORE,
     BASELINE,
     BASELINE_MODEL,
@@ -38,8 +40,17 @@ from fleet_dagster.storage.coverage import Covered, Reads
 from fleet_dagster.storage.history import History
 
 _REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, *BASELINES)
-SCORED = (ANOMALY_SCORE, FLEET_CORRELATION, REGION_KPI, FLEET_KPI, REGIONAL_HEALTH)
+SCORED = (
+    ANOMALY_SCORE,
+    FLEET_CORRELATION,
+    REGION_KPI,
+    FLEET_KPI,
+    REGIONAL_HEALTH,
+    AI_INFERENCE,
+)
 """Tables with anomaly scores in them, or counts of anomalies."""
+_FAR_BACK = (FLEET_CORRELATION, AI_INFERENCE)
+"""Tables whose rows depend on the anomaly scores of days before."""
 _COMPARED = (SITE_RANKING, *SCORED)
 """Tables whose rows depend on a baseline."""
 
@@ -81,9 +92,7 @@ class Currency:
 
     def _governed_by_stale_baselines(self, table: Table, span: Span) -> list[Span]:
         """Return the days of a span whose baseline, or that of the windows before, must itself be trained first."""
-        reach = (
-            self._memory(table) if table is FLEET_CORRELATION else persistence_lookback(self.fleet)
-        )
+        reach = self._memory(table) if table in _FAR_BACK else persistence_lookback(self.fleet)
         days = {d: self._training_days(d.start, reach) for d in span.days()}
         stale = {
             t
@@ -118,7 +127,7 @@ class Currency:
                 since=TRAINING_DAYS * DAY, until=2 * DAY, received_before=cutoff(span.start)
             )
         carry = carry_lookback(self.fleet, span.start - DAY, span.end)
-        if notes_changes(self.fleet, span) and table in (SITE_KPI, SITE_RANKING):
+        if notes_changes(self.fleet, span) and table in (SITE_KPI, SITE_RANKING, AI_INFERENCE):
             carry = ingest_lookback(self.fleet, span.start - DAY, span.end)
         of_the_day = DAY if table is FLEET_CORRELATION else 0
         return Reads(since=carry + self._memory(table) + of_the_day)
@@ -129,6 +138,8 @@ class Currency:
             return persistence_lookback(self.fleet)
         if table is FLEET_CORRELATION:
             return incident_lookback(self.fleet, 0, 0) + scoring_lookback(self.fleet)
+        if table is AI_INFERENCE:
+            return inference_lookback(self.fleet)
         if table is ANOMALY_SCORE:
             return scoring_lookback(self.fleet)
         # who is anomalous is known without when it began
@@ -147,9 +158,11 @@ class Currency:
         if table is SITE_RANKING:
             trained = [self._baseline_digest(instant) for instant in (reach, day)]
         else:
-            first_day = max(0, floor_to(reach, DAY) if table is FLEET_CORRELATION else day)
+            first_day = max(0, floor_to(reach, DAY) if table in _FAR_BACK else day)
             days = range(first_day, day + DAY, DAY)
             trained = [self._baseline_digest(d, BASELINE_MODEL) for d in days]
+        if table is AI_INFERENCE:
+            trained += [*self._baselines(first), self.fleet.settings_at(start).slots_digest]
         return content_digest([digest, earlier, trained])
 
     def _before(self, first: int) -> int:

@@ -9,6 +9,9 @@ from operator import itemgetter
 import pandas as pd
 
 from fleet_dagster import site_rows, training
+from fleet_dagster.ai.artifacts import ModelFolder
+from fleet_dagster.ai.known import KNOWN_COLUMNS
+from fleet_dagster.ai.slots import opened
 from fleet_dagster.anomaly_history import anomalous, with_history
 from fleet_dagster.core.sampling import training_span
 from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, union
@@ -18,11 +21,14 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import (
+    feature_windows,
     incident_lookback,
+    inference_lookback,
     persistence_lookback,
     scoring_lookback,
 )
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     ANOMALY_SCORE,
     BASELINE,
     BASELINES,
@@ -38,6 +44,7 @@ from fleet_dagster.model.tables import (
     SITE_TELEMETRY,
     Table,
 )
+from fleet_dagster.nodes.ai_inference import Routed, ai_inference, route
 from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
@@ -51,6 +58,7 @@ from fleet_dagster.refresh.touched import standing_part
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
+from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.door import Write, WriteReport
 from fleet_dagster.storage.maintenance import expired_days, removed_days
 from fleet_dagster.storage.store import Store
@@ -125,7 +133,7 @@ class Refresh:
         if compares(self.store.registry.fleet(self.config), span):
             self.baselines(span)
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             done = self._ingest(block, chunk)
             return done.site_kpi, done.quarantine, done.ingest_stats
 
@@ -135,7 +143,7 @@ class Refresh:
         """Refresh `fleet_kpi` and `region_kpi`, after the baselines that anomalies are counted by."""
         self.baselines(span)
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             rollup = self._rollup(block, chunk)
             return rollup.fleet_kpi, rollup.region_kpi
 
@@ -145,7 +153,7 @@ class Refresh:
         """Refresh `regional_health`, after the baselines that anomalies are counted by."""
         self.baselines(span)
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             return (
                 regional_scorer(
                     self._rows(
@@ -160,7 +168,7 @@ class Refresh:
         """Refresh `anomaly_score`, after the baselines that it compares with."""
         self.baselines(span)
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             return (self._scores(block, chunk),)
 
         return self._run("anomaly_scorer", (ANOMALY_SCORE,), span, compute)
@@ -174,7 +182,7 @@ class Refresh:
         fleet = self.store.registry.fleet(self.config)
         self.baselines(with_history(fleet, span))
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = with_history(block.fleet, chunk)
             models = stored_models(self.store, block.fleet, reach)
             found = self._anomalies(block, reach, models)
@@ -188,11 +196,27 @@ class Refresh:
             done += self._run("anomaly_correlator", (FLEET_CORRELATION,), later, compute)
         return [_joined(FLEET_CORRELATION, span, done)]
 
+    def ai_inference(self, span: Span) -> list[Outcome]:
+        """Refresh `ai_inference`, after the baselines that the anomaly scores it reads compare with."""
+        self.baselines(self.fed_span(span))
+        with opened(ModelFolder(self.store.models)) as slots:
+
+            def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
+                return (ai_inference(self.routed(block, chunk), slots),)
+
+            return self._run("ai_inference", (AI_INFERENCE,), span, compute)
+
+    def fed_span(self, span: Span) -> Span:
+        """Return a span with the whole days before it whose scores AI models may be fed."""
+        self.store.registry.ensure(self.config)
+        fleet = self.store.registry.fleet(self.config)
+        return span.widen(before=ceil_to(inference_lookback(fleet), DAY))
+
     def performance_comparator(self, span: Span) -> list[Outcome]:
         """Refresh `site_ranking`, after the baselines that govern the span."""
         self.baselines(span)
 
-        def compute(block: _Block, chunk: Span) -> Sequence[pd.DataFrame]:
+        def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = chunk.widen(before=persistence_lookback(block.fleet))
             assignment = region_mapper(block.fleet, reach)
             trained = stored_baselines(self.store, block.fleet, chunk)
@@ -218,8 +242,8 @@ class Refresh:
         """
         span, reads = Span(training_day, training_day + DAY), training_span(training_day)
 
-        def compute(block: _Block, _chunk: Span) -> Sequence[pd.DataFrame]:
-            self._refuse(removed_days(self.store, self.name, reads))
+        def compute(block: Block, _chunk: Span) -> Sequence[pd.DataFrame]:
+            self.refuse(removed_days(self.store, self.name, reads))
             trained = training.train(
                 block.fleet, block.read, training_day, self.samples, landing=block.landing
             )
@@ -240,6 +264,7 @@ class Refresh:
             self.fleet_aggregator,
             self.regional_scorer,
             self.performance_comparator,
+            self.ai_inference,
         )
         return [outcome for node in nodes for outcome in node(span)]
 
@@ -248,30 +273,30 @@ class Refresh:
         node: str,
         tables: tuple[Table, ...],
         span: Span,
-        compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
+        compute: "Callable[[Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[Outcome]:
         self.store.registry.ensure(self.config)
         reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
         wrong: dict[str, list[str]] = {t.name: [] for t in tables}
         computed: list[Span] = []
         for n in range(ROUNDS):
-            fleet, wanted = self._round(tables, span, is_first=n == 0)
+            fleet, wanted = self.round(tables, span, is_first=n == 0)
             if not wanted or any(wrong.values()):
                 break
             computed += wanted
-            chunks = wanted if tables is BASELINES else self._chunks(fleet, wanted)
+            chunks = wanted if tables is BASELINES else self.chunks(fleet, wanted)
             for chunk in chunks:
                 for table, report, found in self._refresh_chunk(tables, chunk, compute):
                     reports[table.name] += [report] if report else []
                     wrong[table.name] += found
                 self.progress(node, chunk, span)
-        self.store.history.coverage.settle(self.name, [t.name for t in tables], self._settled_end())
+        self.store.history.coverage.settle(self.name, [t.name for t in tables], self.settled_end())
         done = tuple(union(computed))
         return [
             Outcome(t, span, done, tuple(reports[t.name]), tuple(wrong[t.name])) for t in tables
         ]
 
-    def _round(
+    def round(
         self, tables: tuple[Table, ...], span: Span, *, is_first: bool
     ) -> tuple[Fleet, list[Span]]:
         """Return the fleet as it is now and what is to be computed; later rounds see to inputs that changed meanwhile."""
@@ -297,38 +322,53 @@ class Refresh:
         self,
         tables: Sequence[Table],
         chunk: Span,
-        compute: "Callable[[_Block, Span], Sequence[pd.DataFrame]]",
+        compute: "Callable[[Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[tuple[Table, WriteReport | None, list[str]]]:
         """Compute and write one chunk, while no other run does; what another run did meanwhile is not done again."""
         done: list[tuple[Table, WriteReport | None, list[str]]] = []
         with self.store.door.hold(tables, self.name, chunk) as holder:
-            block = _Block.now(self.store, self.config)
+            block = Block.now(self.store, self.config)
             if not self.recompute and not any(block.currency.stale(t, chunk) for t in tables):
                 return done
             if tables is not BASELINES:
-                self._refuse(expired_days(self.store, self.name, chunk))
+                self.refuse(expired_days(self.store, self.name, chunk))
             # Named before anything is read: inputs that change meanwhile make the rows stale, never falsely current.
             covered = [block.currency.pieces(t, chunk, landing=block.landing) for t in tables]
             computed = compute(block, chunk)
             for table, frame, pieces in zip(tables, computed, covered, strict=True):
-                rows = frames.arrow_of(table, schema_of(table), self.name, frame)
-                found = violations(table, rows)
-                write = Write(
-                    table,
-                    self.name,
-                    chunk,
-                    rows,
-                    covered=pieces,
-                    interval=block.currency.grain(table),
-                    run_id=self.run_id,
-                )
-                report = None if found else self.store.door.write(write, holder=holder)
+                report, found = self.write(block, table, frame, pieces, chunk, holder=holder)
                 done.append((table, report, found))
         return done
 
+    def write(
+        self,
+        block: "Block",
+        table: Table,
+        frame: pd.DataFrame,
+        covered: Sequence[Covered],
+        chunk: Span,
+        *,
+        holder: str,
+    ) -> tuple[WriteReport | None, list[str]]:
+        """Write one chunk of a table, unless its rows do not fit the definition; returns what is wrong with them."""
+        rows = frames.arrow_of(table, schema_of(table), self.name, frame)
+        found = violations(table, rows)
+        if found:
+            return None, found
+        write = Write(
+            table,
+            self.name,
+            chunk,
+            rows,
+            covered=covered,
+            interval=block.currency.grain(table),
+            run_id=self.run_id,
+        )
+        return self.store.door.write(write, holder=holder), []
+
     def _rows(
         self,
-        block: "_Block",
+        block: "Block",
         table: Table,
         span: Span,
         compute: Callable[[Span], pd.DataFrame],
@@ -346,10 +386,10 @@ class Refresh:
         rows = frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
         return rows.loc[:, wanted]
 
-    def _site_kpi(self, block: "_Block", span: Span) -> pd.DataFrame:
+    def _site_kpi(self, block: "Block", span: Span) -> pd.DataFrame:
         return self._rows(block, SITE_KPI, span, lambda part: self._ingest(block, part).site_kpi)
 
-    def _ingest(self, block: "_Block", span: Span) -> Ingested:
+    def _ingest(self, block: "Block", span: Span) -> Ingested:
         trained = frames.empty_frame(BASELINE)
         if compares(block.fleet, span):
             trained = stored_baselines(self.store, block.fleet, span)
@@ -362,7 +402,7 @@ class Refresh:
             threads=self.threads,
         )
 
-    def _scores(self, block: "_Block", span: Span) -> pd.DataFrame:
+    def _scores(self, block: "Block", span: Span) -> pd.DataFrame:
         reach = span.widen(before=scoring_lookback(block.fleet))
         return anomaly_scorer(
             block.fleet,
@@ -372,7 +412,7 @@ class Refresh:
             span,
         )
 
-    def _anomalies(self, block: "_Block", span: Span, models: pd.DataFrame) -> pd.DataFrame:
+    def _anomalies(self, block: "Block", span: Span, models: pd.DataFrame) -> pd.DataFrame:
         """Return the anomalous rows of a span: stored ones where they are proven current, a chunk at a time where not.
 
         Hours without any model have none.
@@ -385,11 +425,34 @@ class Refresh:
         book = ModelBook(block.fleet, models)
         judged = union([hour for s in stale for hour in s.steps(HOUR) if book.is_open(hour)])
         computed = [
-            anomalous(self._scores(block, chunk)) for chunk in self._chunks(block.fleet, judged)
+            anomalous(self._scores(block, chunk)) for chunk in self.chunks(block.fleet, judged)
         ]
         return frames.concat(ANOMALY_SCORE, [*fresh, *computed])
 
-    def _rollup(self, block: "_Block", span: Span) -> Rollup:
+    def routed(
+        self, block: "Block", span: Span, *, reach: int | None = None, stored: bool = True
+    ) -> Routed:
+        """Find out what every AI slot is asked about a span.
+
+        Inputs reach back as the slots say, or by `reach` windows. Unless `stored` answers are taken over, all are asked for.
+        """
+        if reach is None:
+            reach = feature_windows(block.fleet, span.start, span.end)
+        whole = span.widen(before=reach * block.fleet.interval)
+        known = None
+        if stored:
+            known = self.store.frame(AI_INFERENCE, self.name, span, columns=KNOWN_COLUMNS)
+        return route(
+            block.fleet,
+            self._site_kpi(block, whole),
+            self._rows(block, ANOMALY_SCORE, whole, lambda part: self._scores(block, part)),
+            region_mapper(block.fleet, whole),
+            span,
+            stored=known,
+            reach=reach,
+        )
+
+    def _rollup(self, block: "Block", span: Span) -> Rollup:
         scores = self._rows(
             block, ANOMALY_SCORE, span, lambda part: self._scores(block, part), columns=COUNTED
         )
@@ -397,7 +460,7 @@ class Refresh:
             block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), scores, span
         )
 
-    def _chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:
+    def chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:
         """Cut spans into pieces of whole days, or of whole hours where a day is too much at once."""
         rows_per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
         hours = max(1, CHUNK_ROWS // rows_per_hour)
@@ -409,18 +472,20 @@ class Refresh:
                 yield Span(start, end)
                 start = end
 
-    def _refuse(self, gone: list[str]) -> None:
+    def refuse(self, gone: list[str]) -> None:
+        """Refuse to compute days whose telemetry has expired."""
         if gone:
             raise ExpiredError(self.name, gone, self.config.telemetry_retention_days)
 
-    def _settled_end(self) -> int:
+    def settled_end(self) -> int:
+        """Return until when windows are settled [us]."""
         return floor_to(
             now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """One consistent view of the inputs: settings and sites are read after telemetry, so that no snapshot is of an unknown site."""
 
     fleet: Fleet
@@ -429,7 +494,8 @@ class _Block:
     currency: Currency
 
     @classmethod
-    def now(cls, store: Store, config: FleetConfig) -> "_Block":
+    def now(cls, store: Store, config: FleetConfig) -> "Block":
+        """Look at the inputs as they stand now."""
         store.door.refuse_lost_commits(SITE_TELEMETRY)
         landing = store.history.landing_version(config.name)
         read = store.telemetry_reader(config.name)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fleet_dagster.core.windows import DAY, Span, gaps, union
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     BASELINES,
     FLEET_CORRELATION,
     FLEET_KPI,
@@ -16,8 +17,8 @@ from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
 
-_FOLLOWING = (*BASELINES, FLEET_CORRELATION)
-"""Tables that are brought up to date with others."""
+_FOLLOWING = (*BASELINES, FLEET_CORRELATION, AI_INFERENCE)
+"""Tables that are brought up to date with others, or by a job of their own."""
 
 
 def touched(store: Store, config: FleetConfig, span: Span) -> list[Span]:

@@ -81,7 +81,9 @@ def try_out(
     history = AnomalyHistory(fleet, read, trained)
     n_rows, tried = 0, []
     for day in whole.days():
-        found = pipeline.evaluate_landed(fleet, read, day, trained, history=history)
+        found = pipeline.evaluate_landed(
+            fleet, read, day, trained, history=history, models=store.models
+        )
         tried.append(found.fleet_kpi)
         for table in derived_tables():
             rows = frames.arrow_of(table, schema_of(table), config.name, getattr(found, table.name))

@@ -177,7 +177,10 @@ def _apply(store: "Store", config: FleetConfig, path: Path, seen: Seen) -> Looke
     wanted = load_config(path)
     moved = [n for n in _STRUCTURE if getattr(wanted, n) != getattr(config, n)]
     try:
-        standing = with_settings(config, wanted.hot, source=str(path)) if moved else wanted
+        standing = wanted
+        if moved:
+            kept = with_settings(config, wanted.hot, source=str(path))
+            standing = kept.model_copy(update={"ai_models": wanted.ai_models})
     except ConfigError as error:
         words = f"{path.name} changes {', '.join(moved)}, and its settings need that: nothing was applied. {_RELOAD}. {error}"
         return Looked(Seen(), words)

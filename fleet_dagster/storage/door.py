@@ -248,7 +248,7 @@ def _entry(write: Write, kind: str, span: Span) -> Entry:
         span=span,
         n_rows=own.num_rows,
         kind=kind,
-        digest=digest_of(own),
+        digest=digest_of(own.select([c.name for c in write.table.columns if c.compared])),
         landing=min((c.landing for c in inputs), default=0),
         inputs=inputs[-1].inputs if inputs else "",
         run_id=write.run_id,

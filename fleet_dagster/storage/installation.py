@@ -20,10 +20,12 @@ class Installation:
     control_url: str
     inbox_root: Path
     """Holds one watched folder for each fleet."""
+    models_folder: Path
+    """Holds the files of AI models."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, folder: Path) -> "Installation":
-        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE, FLEET_CONTROL_URL and FLEET_INBOX; by default all lies below `folder`."""
+        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE, FLEET_CONTROL_URL, FLEET_INBOX and FLEET_MODELS; by default all lies below `folder`."""
         home = Path(environment.get("FLEET_HOME") or folder / ".fleet").expanduser().absolute()
         return cls(
             home=home,
@@ -33,6 +35,9 @@ class Installation:
             lake_root=environment.get("FLEET_LAKE") or str(home / "lake"),
             control_url=environment.get("FLEET_CONTROL_URL") or f"sqlite:///{home / 'control.db'}",
             inbox_root=Path(environment.get("FLEET_INBOX") or home / "inbox")
+            .expanduser()
+            .absolute(),
+            models_folder=Path(environment.get("FLEET_MODELS") or home / "models")
             .expanduser()
             .absolute(),
         )
@@ -50,13 +55,14 @@ class Installation:
             "FLEET_LAKE": self.lake_root,
             "FLEET_CONTROL_URL": self.control_url,
             "FLEET_INBOX": str(self.inbox_root),
+            "FLEET_MODELS": str(self.models_folder),
             "DAGSTER_HOME": str(self.dagster_home),
         }
 
     def store(self) -> Store:
         """Open the storage, creating what is missing."""
         self.home.mkdir(parents=True, exist_ok=True)
-        return Store.of(self.lake_root, self.control_url)
+        return Store.of(self.lake_root, self.control_url, models=self.models_folder)
 
     def files(self) -> list[Path]:
         """Return the fleets' files, in order of name."""

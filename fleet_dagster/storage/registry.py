@@ -22,6 +22,7 @@ from fleet_dagster.storage.versions import (
     Version,
     VersionHistory,
     append,
+    completed,
     dated,
     edited,
     history_of,
@@ -30,6 +31,7 @@ from fleet_dagster.storage.versions import (
     read_versions,
     refuse_moved_kpis,
     remember_kpis,
+    version_at,
 )
 
 
@@ -65,7 +67,8 @@ class Registry:
             if known:
                 start = _window(config, valid_from)
                 past = dated(config, known, start, source=source) if valid_from is None else []
-                drafts = [*past, Draft(start, config)]
+                current = version_at(known, start).settings()
+                drafts = [*past, Draft(start, completed(config, current))]
             self._record(tx, known, drafts, source=source, source_digest=config.hot.digest)
         return True
 

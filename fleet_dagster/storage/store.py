@@ -31,16 +31,28 @@ class Store:
     control: Control
     door: Door
     history: History
+    models: Path = Path("models")
+    """Folder of the files of AI models."""
 
     @classmethod
     def at(cls, home: Path, *, checkpoint: Checkpoint | None = None) -> "Store":
-        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`."""
+        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`, models in `models/`."""
         home.mkdir(parents=True, exist_ok=True)
-        return cls.of(str(home / "lake"), f"sqlite:///{home / 'control.db'}", checkpoint=checkpoint)
+        return cls.of(
+            str(home / "lake"),
+            f"sqlite:///{home / 'control.db'}",
+            models=home / "models",
+            checkpoint=checkpoint,
+        )
 
     @classmethod
     def of(
-        cls, lake_root: str, control_url: str, *, checkpoint: Checkpoint | None = None
+        cls,
+        lake_root: str,
+        control_url: str,
+        *,
+        models: Path = Path("models"),
+        checkpoint: Checkpoint | None = None,
     ) -> "Store":
         """Open the storage at a lake root and a control database, create what is missing, and mend what a crash left open."""
         control, lake = Control(control_url), Lake(lake_root)
@@ -54,7 +66,7 @@ class Store:
         except BaseException:
             control.dispose()
             raise
-        return cls(lake, control, door, history)
+        return cls(lake, control, door, history, models)
 
     def close(self) -> None:
         """Close the connections to the control database."""

@@ -135,6 +135,13 @@ def with_settings(config: FleetConfig, settings: HotSettings, *, source: str) ->
     return validate_config(content, source=source)
 
 
+def completed(config: FleetConfig, current: HotSettings) -> FleetConfig:
+    """Return a configuration with what it does not state itself: the AI models that are registered."""
+    if config.ai_models is not None:
+        return config
+    return config.model_copy(update={"ai_models": current.ai_models})
+
+
 def append(
     tx: sa.Connection,
     known: Sequence[Version],

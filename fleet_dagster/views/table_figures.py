@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     FLEET_KPI,
     INGEST_STATS,
     QUARANTINE,
@@ -15,6 +16,7 @@ from fleet_dagster.model.tables import (
     UNMAPPED,
 )
 from fleet_dagster.views.score_figures import Figures
+from fleet_dagster.views.slot_health import SLOT_COLUMNS, slot_figures
 
 
 def _float(value: pa.Scalar) -> float:
@@ -115,4 +117,5 @@ SUMMARIES: dict[str, tuple[Callable[[pa.Table], Figures], tuple[str, ...]]] = {
         ("landed", "used", "duplicates", "quarantined", "sampled_out"),
     ),
     QUARANTINE.name: (_quarantine_figures, ("problem",)),
+    AI_INFERENCE.name: (slot_figures, SLOT_COLUMNS),
 }

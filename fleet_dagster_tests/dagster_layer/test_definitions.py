@@ -23,6 +23,7 @@ DEPS = {
     "region_kpi": {"site_kpi", "site_assignment", "anomaly_score"},
     "regional_health": {"region_kpi"},
     "site_ranking": {"site_kpi", "site_assignment", "baseline"},
+    "ai_inference": {"site_kpi", "site_assignment", "anomaly_score"},
 }
 
 
@@ -43,7 +44,7 @@ def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     dg.Definitions.validate_loadable(defs)
     assert {key.split("/")[0] for key in specs(defs)} == set(names)
     jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
-    own = {f"{n}_{kind}" for n in names for kind in ("windows", "trial")}
+    own = {f"{n}_{kind}" for n in names for kind in ("windows", "ai_inference", "trial")}
     assert jobs == {"lake_maintenance", "purge_event_log", *own}
 
 
@@ -85,7 +86,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
 def test_only_telemetry_cannot_be_materialized() -> None:
     graph = create_fleet(config()).resolve_asset_graph()
     made = {key.path[-1] for key in graph.materializable_asset_keys}
-    assert made == set(DERIVED)
+    assert made == {*DERIVED, "ai_inference"}
     assert {key.path[-1] for key in graph.external_asset_keys} == {"site_telemetry"}
 
 
@@ -93,7 +94,7 @@ def test_every_derived_table_has_a_blocking_check() -> None:
     graph = create_fleet(config()).resolve_asset_graph()
     found = {(k.asset_key.path[-1], k.name): graph.get(k).blocking for k in graph.asset_check_keys}
     blocking = {table for (table, _), blocks in found.items() if blocks}
-    assert blocking == set(DERIVED)
+    assert blocking == {*DERIVED, "ai_inference"}
     assert found["quarantine", "nothing_in_quarantine"] is False
 
 

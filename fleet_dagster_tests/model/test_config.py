@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 
 from fleet_dagster.model.config import (
-    AIModelSlot,
     FleetConfig,
     Kpi,
     RegionMapping,
@@ -19,6 +18,7 @@ from fleet_dagster.model.profiles import (
     fleet_profile_medium,
 )
 from fleet_dagster.model.rules import doubts, larger_profile
+from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.yaml_file import validate_config
 from fleet_dagster_tests import fleets
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from fleet_dagster.ai.artifacts import ModelFolder
+from fleet_dagster.ai.slots import opened
 from fleet_dagster.core.windows import DAY, MINUTE, SECOND, Span
 from fleet_dagster.frames.columns import empty_frame
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.lookbacks import LOOKBACKS, ingest_lookback, persistence_lookback
-from fleet_dagster.model.tables import BASELINE_MODEL
+from fleet_dagster.model.slots import AIModelSlot
+from fleet_dagster.model.tables import ANOMALY_SCORE, BASELINE_MODEL
+from fleet_dagster.nodes.ai_inference import ai_inference, route
 from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
 from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
 from fleet_dagster.nodes.performance_comparator import performance_comparator
@@ -147,7 +152,25 @@ def continued() -> Case:
     return Case(Fleet.of(config(1)), rows, told, midnight, time_column="window_start")
 
 
+def fed() -> Case:
+    """Return a site whose model is fed a mean over six windows, each with a value of its own; its digest tells inputs apart."""
+    slot = {"slot_id": 0, "model_id": "m", "features": ["mean(output_kw, 6)"]}
+    settings = config(1).model_copy(update={"ai_models": (AIModelSlot.model_validate(slot),)})
+    frame = snapshots({"S-000": [NOON + n * MINUTE + SECOND for n in range(-30, 5)]})
+    frame["output_kw"] = 256.0 + np.arange(len(frame)) ** 2
+
+    def answers(fleet: Fleet, telemetry: pd.DataFrame) -> pd.DataFrame:
+        block = SPAN.widen(before=30 * MINUTE)
+        rows = ingested(fleet, telemetry, block)
+        work = route(fleet, rows, empty_frame(ANOMALY_SCORE), region_mapper(fleet, block), SPAN)
+        with opened(ModelFolder(Path("nowhere"))) as slots:
+            return ai_inference(work, slots).drop(columns="latency_us")
+
+    return landed(settings, frame, answers)
+
+
 CASES = {
+    "ai_features": fed,
     "anomaly_score": scored,
     "carried_values": carried,
     "incidents": continued,

@@ -22,7 +22,7 @@ from fleet_dagster_tests import worker
 
 INTERVAL_S = 1800
 N_DAYS = 3
-CONFIG = at.coarse(INTERVAL_S)
+CONFIG = at.with_models(at.coarse(INTERVAL_S))
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def land(store: Store) -> None:
+    at.put_model(store)
     at.land(store, CONFIG, at.telemetry(N_DAYS), batch_id="frame")
 
 
@@ -53,7 +54,8 @@ def test_the_telemetry_has_everything_that_could_go_wrong(whole: Store) -> None:
 
 
 def test_the_stored_tables_are_those_that_evaluate_gives(whole: Store) -> None:
-    evaluated = evaluate(CONFIG, at.telemetry(N_DAYS).to_pandas(), "2026-01-01", "2026-01-04")
+    raw = at.telemetry(N_DAYS).to_pandas()
+    evaluated = evaluate(CONFIG, raw, "2026-01-01", "2026-01-04", models=whole.models)
     n_rows = 0
     for table in derived_tables():
         stored = at.rows_of(whole, table, at.days(0, N_DAYS))

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from fleet_dagster.model.tables import AI_INFERENCE
+from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.storage.installation import Installation
+from fleet_dagster_tests import ai_models as models
+from fleet_dagster_tests import installations as at
+from fleet_dagster_tests.cli.cases import fleet
+
+FED = [word for feature in models.FEATURES for word in ("--feature", feature)]
+SINCE = ("--from", "2026-01-01")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an installation of six sites with half-hour windows; nothing is computed."""
+    file = tmp_path / "fleets" / "plant.yaml"
+    file.parent.mkdir()
+    content = at.coarse().model_dump(mode="json", exclude={"ai_models"})
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return tmp_path
+
+
+def place(folder: Path) -> Installation:
+    names = {"FLEET_HOME": str(folder / "home"), "FLEET_FLEETS": str(folder / "fleets")}
+    return Installation.from_environment(names, folder=folder)
+
+
+def listed(folder: Path, *options: str) -> list[dict[str, Any]]:  # Any: JSON
+    found: list[dict[str, Any]] = json.loads(
+        fleet(folder, "slots", "list", "plant", "--json", *options).stdout
+    )
+    return found
+
+
+def add(folder: Path, name: str, *options: str) -> Any:  # Any: click's result
+    return fleet(folder, "slots", "add", "plant", name, *FED, *options)
+
+
+def test_a_model_is_tried_out_copied_pinned_and_registered(folder: Path) -> None:
+    file = models.sklearn_file(folder)
+    done = add(folder, "output", "--file", str(file), "--version", "3", *SINCE)
+    assert done.exit_code == 0, done.output
+    assert "output 3 answers 64 made-up rows" in done.stderr
+    assert "slot 0: added (output)" in done.stdout
+    file.unlink()
+    (slot,) = listed(folder)
+    assert (slot["slot_id"], slot["version"], slot["file"]) == (0, "3", "as registered")
+    assert (place(folder).models_folder / slot["artifact"]).is_file()
+    (place(folder).models_folder / slot["artifact"]).write_bytes(b"other")
+    assert "was registered" in listed(folder)[0]["file"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--file", "linear.skops", "--feature", "x"], "trained on 3 features, 4 are registered"),
+        (["--artifact", "nope", "--backend", "entry_point"], "no installed package offers 'nope'"),
+        (["--artifact", "ftp://x", "--backend", "http"], "expected the address of an endpoint"),
+        (["--file", "linear.skops", "--backend", "http"], "A file goes with"),
+        (["--file", "linear.skops", "--slot", "2"], "'small' has 2"),
+        (["--file", "linear.skops", "--domain", "magic"], "of which the fleet has no KPI"),
+    ],
+)
+def test_a_model_that_would_not_answer_is_not_registered(
+    folder: Path, options: list[str], words: str
+) -> None:
+    models.sklearn_file(folder)
+    given = [str(folder / word) if word.endswith(".skops") else word for word in options]
+    done = add(folder, "m", *given)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert listed(folder) == []
+
+
+def test_slots_are_put_out_of_use_upgraded_and_removed_from_an_instant_on(folder: Path) -> None:
+    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    add(folder, "b", "--file", str(models.onnx_file(folder)), "--backend", "onnx", *SINCE)
+    taken = add(folder, "c", "--file", str(models.sklearn_file(folder)))
+    assert "has no free slot" in taken.stderr
+    later = ("--from", "2026-01-02T00:00:00Z")
+    assert fleet(folder, "slots", "disable", "plant", "1", *later).exit_code == 0
+    upgrade = ("--version", "2", "--confidence", "0.8")
+    assert fleet(folder, "slots", "update", "plant", "0", *upgrade, *later).exit_code == 0
+    before, after = (listed(folder, "--at", t) for t in ("2026-01-01T12:00:00Z", "2026-01-02"))
+    assert [(s["version"], s["active"]) for s in before] == [("1", True), ("1", True)]
+    assert [(s["version"], s["active"]) for s in after] == [("2", True), ("1", False)]
+    assert after[0]["sha256"] == before[0]["sha256"]
+    assert fleet(folder, "slots", "remove", "plant", "1").exit_code == 0
+    assert [s["slot_id"] for s in listed(folder)] == [0]
+    gone = fleet(folder, "slots", "enable", "plant", "1")
+    assert "slot 1: holds no model (registered: 0)" in gone.stderr
+
+
+def test_an_edit_of_the_file_leaves_registered_models_alone(folder: Path) -> None:
+    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    assert fleet(folder, "config", "diff", "plant").exit_code == 0
+    file = folder / "fleets" / "plant.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    file.write_text(yaml.safe_dump({**content, "outlier_sigma": 4.5}), encoding="utf-8")
+    assert fleet(folder, "config", "apply", "plant").exit_code == 0
+    assert [s["model_id"] for s in listed(folder)] == ["a"]
+    file.write_text(yaml.safe_dump({**content, "ai_models": []}), encoding="utf-8")
+    assert fleet(folder, "config", "apply", "plant").exit_code == 0
+    assert listed(folder) == []
+
+
+def test_an_audit_asks_again_and_names_what_is_not_answered_alike(folder: Path) -> None:
+    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    config, day = place(folder).config("plant"), ("--from", "2026-01-01", "--to", "2026-01-01")
+    with place(folder).store() as store:
+        at.land(store, config, at.telemetry(1, step_s=600), batch_id="day")
+        refresh = Refresh(store, config)
+        refresh.site_ingest(at.days(0, 1))
+        (outcome,) = refresh.ai_inference(at.days(0, 1))
+        assert outcome.rows_written > 200
+    fine = fleet(folder, "slots", "audit", "plant", *day, "--windows", "10", "--json")
+    found = json.loads(fine.stdout)
+    assert fine.exit_code == 0
+    assert (found["windows"], found["differences"]) == (10, [])
+    assert found["answers"] >= 40
+    with place(folder).store() as store:
+        rows = store.lake.read(AI_INFERENCE, "plant", at.days(0, 1))
+        tampered = rows.set_column(
+            rows.schema.get_field_index("prediction"),
+            "prediction",
+            pa.array(rows["prediction"].to_numpy() + 0.25),
+        )
+        store.lake.replace(AI_INFERENCE, "plant", [at.days(0, 1)], tampered, "tampered")
+    bad = fleet(folder, "slots", "audit", "plant", *day, "--windows", "10")
+    assert bad.exit_code == 1
+    assert "prediction was" in bad.stdout
+
+
+def test_a_slot_is_tried_on_the_newest_hour_and_nothing_is_written(folder: Path) -> None:
+    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    config = place(folder).config("plant")
+    with place(folder).store() as store:
+        at.land(store, config, at.telemetry(1, step_s=600), batch_id="day")
+        Refresh(store, config).site_ingest(at.days(0, 1))
+    done = fleet(folder, "slots", "test", "plant", "0")
+    assert done.exit_code == 0, done.output
+    assert "newest hour" in done.stdout
+    with place(folder).store() as store:
+        assert store.frame(AI_INFERENCE, "plant", at.days(0, 1)).empty
