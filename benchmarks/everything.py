@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -21,12 +21,15 @@ from benchmarks.ingest import clock
 from benchmarks.report import Figure, Result, ratios, seconds
 from benchmarks.telemetry import NAME, START, Workload, landed_hours, landed_repeatedly
 from fleet_dagster.anomaly_history import with_history
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.sampling import sample_hours, training_day_in_force, training_span
+from fleet_dagster.core.windows import DAY, MINUTE, Span, union
 from fleet_dagster.model.tables import SITE_KPI, SITE_RANKING, SITE_TELEMETRY, Table
 from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.storage.store import Store
 
 HISTORY_DAYS, HISTORY_STEP_S = 28, 600
+LEARNT_STEP_S, LEAD = 30, 15 * MINUTE
+"""Of the hours that baselines learn from: as dense as the windows, and begun a little earlier."""
 PAIRS = 5
 MOST_SCANS = {"full": 10.0, "deviation_only": 6.0}
 MOST_MIB = 1_536.0
@@ -38,7 +41,8 @@ GROWING = Workload(n_sites=250, n_regions=10, step_s=10)
 LONG_DAYS, GROWTH_PAIRS = 7, 3
 _PROJECT = Path(__file__).parents[1]
 HISTORY = (
-    f"{HISTORY_DAYS} days of history at one snapshot per {HISTORY_STEP_S} s and site (one simulated day, repeated) are in place and the baseline is "
+    f"{HISTORY_DAYS} days of history at one snapshot per {HISTORY_STEP_S} s and site (one simulated day, repeated), in the hours that baselines "
+    f"learn from one per {LEARNT_STEP_S} s, are in place and the baseline is "
     "trained, both outside the clock; each run is a process of its own on a fresh copy of the storage."
 )
 
@@ -164,7 +168,11 @@ def land(home: Path, work: Workload, *, days: int) -> None:
     with Store.at(home) as store:
         store.registry.apply(config)
         past = list(Span(START, START + HISTORY_DAYS * DAY).days())
-        batches = chain(landed_repeatedly(history, past), landed_hours(work, span_of(days)))
+        batches = chain(
+            landed_repeatedly(history, past),
+            *(landed_hours(replace(work, step_s=LEARNT_STEP_S), part) for part in _learnt(days)),
+            landed_hours(work, span_of(days)),
+        )
         for i, rows in enumerate(batches):
             name = f"batch-{i}"
             store.landing.append(
@@ -175,6 +183,14 @@ def land(home: Path, work: Workload, *, days: int) -> None:
                 source="benchmark",
                 historical=False,
             )
+
+
+def _learnt(days: int) -> list[Span]:
+    """Return the hours before the measured days that their baselines learn from, with a lead: without them nothing is scored."""
+    history = Span(START, START + HISTORY_DAYS * DAY)
+    trained = {training_day_in_force(START, day.start) for day in span_of(days).days()}
+    hours = [h for day in trained if day for h in sample_hours(NAME, training_span(day))]
+    return union([hour.widen(before=LEAD).clip(history) for hour in hours])
 
 
 def settle(landed: Path, home: Path, work: Workload, *, days: int, is_full: bool = False) -> None:

@@ -4,7 +4,7 @@ import argparse
 import datetime as dt
 from collections.abc import Callable
 
-from benchmarks import backfill, everything, ingest, start
+from benchmarks import backfill, everything, ingest, slots, start
 from benchmarks.report import Result, as_markdown, record
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "P3": everything.p3,
     "P4": backfill.p4,
     "P8": start.p8,
+    "P10": slots.p10,
 }
 
 
