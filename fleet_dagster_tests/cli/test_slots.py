@@ -60,7 +60,10 @@ def test_a_model_is_tried_out_copied_pinned_and_registered(folder: Path) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--file", "linear.skops", "--feature", "site.health"], "trained on 3 features, 4 are registered"),
+        (
+            ["--file", "linear.skops", "--feature", "site.health"],
+            "trained on 3 features, 4 are registered",
+        ),
         (["--artifact", "nope", "--backend", "entry_point"], "no installed package offers 'nope'"),
         (["--artifact", "ftp://x", "--backend", "http"], "expected the address of an endpoint"),
         (["--file", "linear.skops", "--backend", "http"], "A file goes with"),
