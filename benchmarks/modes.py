@@ -148,8 +148,11 @@ def _ranks_differing(ranks: pd.DataFrame, full: pd.DataFrame) -> int:
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with names and lists as texts: pandas finds no list equal to itself."""
+    lists = [n for n in frame.columns if isinstance(frame[n].dtype, pd.ArrowDtype)]
     names = [n for n in frame.columns if isinstance(frame[n].dtype, pd.CategoricalDtype)]
-    return frame.astype(dict.fromkeys(names, "str"))
+    texts = {n: frame[n].astype(object).map(str, na_action="ignore") for n in lists}
+    return frame.assign(**texts).astype(dict.fromkeys(names, "str"))
 
 
 def _differing(a: pd.DataFrame, b: pd.DataFrame) -> int:

@@ -14,11 +14,20 @@ from pydantic import BaseModel
 
 from fleet_dagster.cli.main import COMMANDS, Commands, main
 from fleet_dagster.cli.setup import schema_text
+from fleet_dagster.model.alerts import (
+    DEFAULT_RULES,
+    AlertRule,
+    AlertRules,
+    AlertSettings,
+    Destination,
+)
 from fleet_dagster.model.config import FleetConfig, Kpi, RegionMapping
 from fleet_dagster.model.features import MAX_REACH, SITE_SOURCES
 from fleet_dagster.model.profiles import PRESETS, PROFILES, FleetProfile, HealthWeights
+from fleet_dagster.model.retention import Retention
 from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import Defaults, KpiColumn, SourceMapping
+from fleet_dagster.model.streams import STREAMS
 from fleet_dagster.model.tables import TABLES, Column, Table
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -27,12 +36,17 @@ _MODELS: tuple[type[BaseModel], ...] = (
     FleetConfig,
     Kpi,
     RegionMapping,
+    Retention,
     SourceMapping,
     KpiColumn,
     Defaults,
     HealthWeights,
     FleetProfile,
     AIModelSlot,
+    AlertSettings,
+    Destination,
+    AlertRules,
+    AlertRule,
 )
 
 
@@ -56,7 +70,7 @@ def _configuration() -> str:
         "restart. The rest is structure: reload the code location.\n"
     )
     sections = "".join(_model_section(model) for model in _MODELS)
-    return f"{_HEAD}{intro}\n{_profiles()}\n{_presets()}{sections}"
+    return f"{_HEAD}{intro}\n{_profiles()}\n{_presets()}{sections}\n{_alert_rules()}"
 
 
 def _features() -> str:
@@ -119,6 +133,20 @@ def _presets() -> str:
         for n, p in PRESETS.items()
     ]
     return _table(("health_weights", "KPI weights, in KPI order", "uptime", "faults"), rows)
+
+
+def _alert_rules() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            f"{own['open_after_minutes']:g}",
+            f"{own['resolve_after_minutes']:g}",
+            own.get("severity", "the incident's"),
+        )
+        for name, own in DEFAULT_RULES.items()
+    ]
+    head = ("rule", "open_after_minutes", "resolve_after_minutes", "severity")
+    return f"Defaults of the rules:\n\n{_table(head, rows)}"
 
 
 def _attribute_docs(model: type[BaseModel]) -> dict[str, str]:
@@ -197,10 +225,13 @@ def _table_section(table: Table) -> str:
         (f"`{c.name}`", c.type + (", may be null" if c.nullable else ""), _range(c), c.meaning)
         for c in _folded(table)
     ]
-    kept = f"Kept {table.retention_days} days. " if table.retention_days else ""
     facts = (
-        f"One row per {table.grain}. Key: {', '.join(f'`{k}`' for k in table.key)}. {kept}".strip()
+        f"One row per {table.grain}. Key: {', '.join(f'`{k}`' for k in table.key)}. "
+        f"Kept {table.retention_days} days."
     )
+    if table.stream is not None:
+        readers = ", ".join(f"`{c}`" for c in STREAMS[table.stream].consumers)
+        facts += f" Followed as `{table.stream}`, made for {readers}."
     columns = _table(("column", "type", "unit, range", "meaning"), rows)
     return f"\n## {table.name}\n\n{table.description}\n\n{facts}\n\n{columns}"
 

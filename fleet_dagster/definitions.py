@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
 from fleet_dagster.assets.performance_comparator import performance_comparator
 from fleet_dagster.assets.region_mapper import region_mapper
 from fleet_dagster.assets.regional_scorer import regional_scorer
+from fleet_dagster.assets.retention import retention
 from fleet_dagster.assets.site_ingest import site_ingest
 from fleet_dagster.assets.site_telemetry import site_telemetry
-from fleet_dagster.jobs import ai_inference_job, lake_maintenance, purge_event_log, windows_job
+from fleet_dagster.assets.streams import stream_assets
+from fleet_dagster.jobs import (
+    ai_inference_job,
+    lake_maintenance,
+    purge_event_log,
+    retention_job,
+    windows_job,
+)
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
 from fleet_dagster.model.yaml_file import validate_config
@@ -36,9 +44,11 @@ from fleet_dagster.schedules import (
     ai_inference_schedule,
     maintenance_schedule,
     purge_schedule,
+    retention_schedule,
     windows_schedule,
 )
 from fleet_dagster.sensors import FleetSensor
+from fleet_dagster.sensors.alerting import alerting_sensor
 from fleet_dagster.sensors.fleet_file import fleet_file_sensor
 from fleet_dagster.sensors.late_data import late_data_sensor
 from fleet_dagster.sensors.storm_monitor import storm_monitor
@@ -58,7 +68,12 @@ NODES = (
     regional_scorer,
     performance_comparator,
 )
-SENSORS: tuple[FleetSensor, ...] = (fleet_file_sensor, storm_monitor, late_data_sensor)
+SENSORS: tuple[FleetSensor, ...] = (
+    fleet_file_sensor,
+    storm_monitor,
+    late_data_sensor,
+    alerting_sensor,
+)
 
 
 def create_fleet(
@@ -77,14 +92,19 @@ def create_fleet(
     if not isinstance(config, FleetConfig):
         config = validate_config(dict(config), source="config")
     partitions = partitions_of(config)
-    job = windows_job(config)
+    job, removal = windows_job(config), retention_job(config)
     sensors = [sensor(config, partitions, job) for sensor in SENSORS]
     nodes = [node(config, partitions) for node in NODES]
     models = _models(config, partitions) if config.profile.ai_slots else dg.Definitions()
     own = dg.Definitions(
-        assets=[site_telemetry(config, partitions), *dg.map_asset_specs(_watched, nodes)],
-        jobs=[job, trial_job(config)],
-        schedules=[windows_schedule(config, partitions, job)],
+        assets=[
+            site_telemetry(config, partitions),
+            *dg.map_asset_specs(_watched, nodes),
+            *stream_assets(config),
+            retention(config),
+        ],
+        jobs=[job, trial_job(config), removal],
+        schedules=[windows_schedule(config, partitions, job), retention_schedule(config, removal)],
         sensors=sensors,
         resources={
             RESOURCE_KEY: resource_of(installation),
@@ -116,11 +136,9 @@ def _watched(spec: dg.AssetSpec) -> dg.AssetSpec:
     return spec.replace_attributes(freshness_policy=policy)
 
 
-def upkeep(
-    configs: Sequence[FleetConfig], installation: Installation | None = None
-) -> dg.Definitions:
+def upkeep(installation: Installation | None = None) -> dg.Definitions:
     """Return the definitions that the fleets of one installation share."""
-    tidy = lake_maintenance(configs)
+    tidy = lake_maintenance()
     return dg.Definitions(
         jobs=[tidy, purge_event_log],
         schedules=[maintenance_schedule(tidy), purge_schedule()],
@@ -139,7 +157,7 @@ def build_defs(installation: Installation | None = None) -> dg.Definitions:
     for one in standing.invalid:
         _log.warning("%s", one)
     configs = list(standing.configs.values())
-    return dg.Definitions.merge(*(create_fleet(c, place) for c in configs), upkeep(configs, place))
+    return dg.Definitions.merge(*(create_fleet(c, place) for c in configs), upkeep(place))
 
 
 @dg.definitions

@@ -2,17 +2,18 @@
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from fleet_dagster.assets import retention
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
-from fleet_dagster.storage.maintenance import compact, expire_telemetry
+from fleet_dagster.storage.maintenance import compact
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -65,6 +66,17 @@ def ai_inference_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     )
 
 
+def retention_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
+    """Remove what one fleet's retention is over for; launch it with `dry_run: true` to see what would go."""
+    return dg.define_asset_job(
+        f"{config.name}_retention",
+        selection=dg.AssetSelection.assets(dg.AssetKey([config.name, retention.NAME])),
+        description=f"Removes whole days of fleet {config.name} whose retention is over. Set `dry_run: true` to see what would go.",
+        executor_def=dg.in_process_executor,
+        tags={"fleet": config.name},
+    )
+
+
 def _models(config: FleetConfig) -> dg.AssetSelection:
     return dg.AssetSelection.assets(dg.AssetKey([config.name, AI_INFERENCE.name]))
 
@@ -81,24 +93,15 @@ def partitions_run_since(instance: dg.DagsterInstance, job: str, since: dt.datet
     return {run.tags.get("dagster/partition", "") for run in runs}
 
 
-def lake_maintenance(configs: Sequence[FleetConfig]) -> dg.JobDefinition:
-    """Compact and vacuum the lake, and expire telemetry by each fleet's retention."""
+def lake_maintenance() -> dg.JobDefinition:
+    """Compact and vacuum the lake, and remove trials older than a month."""
 
-    @dg.op(name="expire_telemetry", required_resource_keys={RESOURCE_KEY})
+    @dg.op(name="expire_trials", required_resource_keys={RESOURCE_KEY})
     def expire(context: dg.OpExecutionContext) -> None:
-        """Expire whole days of telemetry whose retention has passed, and trials older than a month."""
+        """Remove the rows of trials that are older than a month."""
         store: Store = getattr(context.resources, RESOURCE_KEY)
-        store.trials.expire(now=now_us())
-        for config in configs:
-            days = expire_telemetry(
-                store, config.name, now=now_us(), retention_days=config.telemetry_retention_days
-            )
-            context.log.info(
-                "fleet %s: %d days of telemetry expired: %s",
-                config.name,
-                len(days),
-                ", ".join(days) or "none",
-            )
+        tables = store.trials.expire(now=now_us())
+        context.log.info("looked at %d tables of trials", len(tables))
 
     @dg.op(
         name="compact_lake", required_resource_keys={RESOURCE_KEY}, ins={"after": dg.In(dg.Nothing)}

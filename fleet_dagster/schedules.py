@@ -1,6 +1,6 @@
 """Schedules: every open day of a fleet brought up to date, and the nightly upkeep."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,20 +84,11 @@ def windows_schedule(
         ),
     )
     def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        store: Store = getattr(context.resources, RESOURCE_KEY)
-        now = microseconds(context.scheduled_execution_time)
-        owed = _owed(store, config, now)
-        free = _free(context.instance, config, partitions, job=job.name, owed=owed, now=now)
-        if isinstance(free, dg.SkipReason):
-            yield free
-            return
-        for key in free:
-            yield windows_run(
-                config,
-                key,
-                run_key=f"{config.name}:{key}:{now}",
-                storm=storm_in(store, config, span_of(partitions, key)),
-            )
+        def request(store: "Store", key: str, now: int) -> dg.RunRequest:
+            storm = storm_in(store, config, span_of(partitions, key))
+            return windows_run(config, key, run_key=f"{config.name}:{key}:{now}", storm=storm)
+
+        yield from _requests(context, config, partitions, job.name, owed=_owed, request=request)
 
     return tick
 
@@ -119,17 +110,34 @@ def ai_inference_schedule(
         ),
     )
     def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        store: Store = getattr(context.resources, RESOURCE_KEY)
-        now = microseconds(context.scheduled_execution_time)
-        owed = _owed_answers(store, config, now)
-        free = _free(context.instance, config, partitions, job=job.name, owed=owed, now=now)
-        if isinstance(free, dg.SkipReason):
-            yield free
-            return
-        for key in free:
-            yield dg.RunRequest(run_key=f"{config.name}:ai:{key}:{now}", partition_key=key)
+        def request(_store: "Store", key: str, now: int) -> dg.RunRequest:
+            return dg.RunRequest(run_key=f"{config.name}:ai:{key}:{now}", partition_key=key)
+
+        owed = _owed_answers
+        yield from _requests(context, config, partitions, job.name, owed=owed, request=request)
 
     return tick
+
+
+def _requests(
+    context: dg.ScheduleEvaluationContext,
+    config: FleetConfig,
+    partitions: Partitions,
+    job: str,
+    *,
+    owed: "Callable[[Store, FleetConfig, int], Due]",
+    request: "Callable[[Store, str, int], dg.RunRequest]",
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Yield a request for each partition that holds what is owed and that no run is at, or why there is none."""
+    store: Store = getattr(context.resources, RESOURCE_KEY)
+    now = microseconds(context.scheduled_execution_time)
+    found = owed(store, config, now)
+    free = _free(context.instance, config, partitions, job=job, owed=found, now=now)
+    if isinstance(free, dg.SkipReason):
+        yield free
+        return
+    for key in free:
+        yield request(store, key, now)
 
 
 def _free(
@@ -155,6 +163,19 @@ def _nothing_free(config: FleetConfig, running: Sequence[str]) -> str:
     return f"no partition holds the windows that are not current (first day {config.start_date}, last day {config.end_date})"
 
 
+def retention_schedule(
+    config: FleetConfig, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Remove what a fleet's retention is over for, at night."""
+    return dg.ScheduleDefinition(
+        name=f"{config.name}_retention_schedule",
+        job=job,
+        cron_schedule="25 2 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Every night: removes the days of fleet {config.name} whose retention is over, and merges its commit log.",
+    )
+
+
 def purge_schedule() -> dg.ScheduleDefinition:
     """Purge the event log at night."""
     return dg.ScheduleDefinition(
@@ -171,7 +192,7 @@ def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule="17 * * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Every hour: merges small files of the lake and expires telemetry by each fleet's retention.",
+        description="Every hour: merges small files of the lake, and removes files that nothing needs any more.",
     )
 
 

@@ -24,6 +24,15 @@ def _names(pages_: list[Path]) -> list[str]:
     return [str(p.relative_to(ROOT)) for p in pages_]
 
 
+SHOWN = {
+    "docs/how-to/read-an-incident.md": (
+        r"anomalies +1 anomalous site; 1 open incident",
+        r"open incident +since +pattern +severity +sites +origin",
+        r"anomaly +score 0\.\d+, anomalous in domain electrical",
+        r"incident +[0-9a-f]{16}, isolated, warning, since .* origin TH-0001",
+    )
+}
+"""What the commands of a page must show, line by line, for what it says to be seen."""
 WITH_BASH = [p for p in PAGES if _blocks(p, "bash")]
 WITH_PYTHON = [p for p in PAGES if _blocks(p, "python")]
 
@@ -43,6 +52,10 @@ def test_the_commands_of_a_page_run_in_an_empty_folder(page: Path, tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    for line in SHOWN.get(str(page.relative_to(ROOT)), ()):
+        assert re.search(rf"^ *{line}", done.stdout, re.MULTILINE), (
+            f"no line {line!r}\n{done.stdout}"
+        )
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=_names(WITH_PYTHON))

@@ -11,6 +11,9 @@ from pathlib import Path
 from fleet_dagster.core.windows import HOUR
 from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.store import Store
+from fleet_dagster.training_sets.choice import Choice
+from fleet_dagster.training_sets.folder import TrainingFolder
+from fleet_dagster.training_sets.update import Writer
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.refresh.event_week import EventWeek
 
@@ -63,3 +66,16 @@ def week(lake: str, control: str, *numbers: int) -> None:
     events = EventWeek(n_sites, n_days, interval_s)
     with Store.of(lake, control) as store:
         events.refresh(store, at.shuffled(at.days(0, n_days).days(), seed))
+
+
+def training_set(home: Path, folder: Path, die_at: int) -> None:
+    """Bring a training set up to date, and die after so many of its days (never, if that is 0)."""
+    config = at.coarse()
+
+    def progress(n_done: int, _all: int) -> None:
+        if n_done == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Store.at(home) as store:
+        writer = Writer(store, config, TrainingFolder(folder), progress=progress)
+        writer.update(Choice.of(config), at.FIRST)

@@ -1,7 +1,5 @@
 """What became of each question: one outcome a row, whatever the model does."""
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from fleet_dagster.ai.router import Question
 from fleet_dagster.ai.runners import AskError, AskLostError, AskTimeoutError, Runner, said
 from fleet_dagster.core.row_digests import row_digests
 from fleet_dagster.core.windows import DAY, HOUR
+from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.slots import PINNED, AIModelSlot
 from fleet_dagster.model.tables import OUTCOMES
 
@@ -108,12 +107,12 @@ def model_digest(slot: AIModelSlot) -> str:
     """Return what tells models apart, 16 hex digits: the file's SHA-256, or a digest of address and version."""
     if slot.backend in PINNED and slot.sha256:
         return slot.sha256[:16]
-    return _digest([slot.backend, slot.artifact, slot.sha256, slot.version])
+    return content_digest([slot.backend, slot.artifact, slot.sha256, slot.version])
 
 
 def contract_seed(slot: AIModelSlot) -> int:
     """Return a number that stands for what a slot's inputs and outputs mean."""
-    return int(_digest([list(slot.features), slot.output]), 16)
+    return int(content_digest([list(slot.features), slot.output]), 16)
 
 
 def answer(
@@ -280,8 +279,3 @@ def _take(answers: Answers, rows: NDArray[np.int64], found: Predictions) -> None
         answers.fail(rows[is_nan], FAILED, NOT_A_NUMBER)
     if is_off.any():
         answers.fail(rows[is_off], FAILED, OUT_OF_RANGE)
-
-
-def _digest(content: object) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import IO, Protocol
@@ -260,7 +259,3 @@ def said(error: BaseException) -> str:
     if isinstance(error, FleetError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-Load = Callable[[AIModelSlot], Runner]
-"""Finds the runner of a slot."""

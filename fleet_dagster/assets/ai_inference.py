@@ -31,7 +31,6 @@ IN_MEMORY = "in_memory"
 """Key of the I/O manager that hands windows from op to op; they share a process."""
 _NODE = "ai_inference"
 _DEPS = ("site_kpi", "site_assignment", "anomaly_score")
-_Result = dg.MaterializeResult[None]
 _FIELDS: Mapping[str, Any] = {  # Any: Dagster's configuration types
     "model_id": str,
     "version": str,

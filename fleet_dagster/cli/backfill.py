@@ -16,6 +16,7 @@ from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING,
 from fleet_dagster.partitions import (
     closed_span,
     keys_touching,
+    microseconds,
     partitions_of,
     partitions_per_run,
     span_of,
@@ -59,7 +60,8 @@ def partitions_between(config: FleetConfig, span: Span, *, now: int) -> list[str
     Raises
     ------
     SpanError
-        The span begins before the fleet's first day, or ends after the current partition: Dagster would clip it silently.
+        The span begins before the fleet's first day, or ends after its last one or the current partition: Dagster would clip
+        it silently.
     """
     partitions, start = partitions_of(config), Fleet.of(config).start
     if span.start < start:
@@ -68,6 +70,14 @@ def partitions_between(config: FleetConfig, span: Span, *, now: int) -> list[str
             f"({config.timezone}). Start later, or set an earlier start_date in the fleet's file"
         )
         raise SpanError(message)
+    if partitions.end is not None and span.end > microseconds(partitions.end):
+        message = (
+            f"the span ends at {instant(span.end):%Y-%m-%d %H:%M} UTC, fleet {config.name!r} with {config.end_date} "
+            f"({config.timezone}). End there at the latest, or set a later end_date in the fleet's file"
+        )
+        raise SpanError(message)
+    if partitions.end is not None and now >= microseconds(partitions.end):
+        return list(keys_touching(partitions, span, now=now))
     last = (
         partitions.get_last_partition_key()
         if now < start

@@ -32,8 +32,32 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Compute a fleet's windows through Dagster, and wait."),
     "up": ("up:up", "Start the dashboard and the pipeline, with a demo fleet if there is none."),
     "status": ("status:status", "Show how healthy a fleet is, and how fresh that is."),
+    "console": (
+        "console:console",
+        "Watch a fleet in the terminal: health, regions, worst sites, open incidents.",
+    ),
     "storm": ("storm:storm", "Show, begin, end or find storms, in which KPIs are sampled."),
+    "streams": (
+        "streams:streams",
+        "Show what can be followed of every fleet, and by whom; move and remove consumers.",
+    ),
+    "consume": (
+        "consume:consume",
+        "Read a stream in the order of commit, from where the consumer left off.",
+    ),
+    "retention": (
+        "retention:retention",
+        "Remove the days of a fleet's tables and telemetry whose retention is over.",
+    ),
+    "alerts": (
+        "alerts:alerts",
+        "Show what needs somebody, acknowledge and silence alerts, and send messages.",
+    ),
     "export": ("export:export", "Write a table's rows to a CSV or Parquet file."),
+    "training-set": (
+        "training_set:training_set",
+        "Write site-windows as training data, with what people said of incidents as labels.",
+    ),
     "doctor": ("doctor:doctor", "Check the installation, and say what to do."),
 }
 """Each command's home and one line about it; a test keeps the lines equal to the commands' own."""

@@ -1,4 +1,4 @@
-"""What slots answered, and what an audit found, for people and machines."""
+"""What slots answered, for people and machines."""
 
 import click
 import pandas as pd
@@ -7,14 +7,13 @@ from rich.table import Table
 from fleet_dagster.ai.artifacts import ModelFolder
 from fleet_dagster.ai.dry_run import DryRun
 from fleet_dagster.ai.slots import opened
-from fleet_dagster.cli.terminal import console, counted, note, print_json
-from fleet_dagster.core.windows import HOUR, Span, iso
+from fleet_dagster.cli.terminal import console, note, print_json
+from fleet_dagster.core.windows import HOUR, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.features import MAX_REACH
 from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.tables import SITE_KPI
 from fleet_dagster.nodes.ai_inference import collected
-from fleet_dagster.refresh.ai_audit import Audit
 from fleet_dagster.refresh.refresh import Block, Refresh
 from fleet_dagster.storage.store import Store
 
@@ -58,30 +57,6 @@ def show_answers(
             click.echo(f"  {error}")
     if len(rows) and slot.active and not counts.get("ok"):
         raise SystemExit(1)
-
-
-def show_audit(found: Audit, *, as_json: bool) -> None:
-    """Show what asking again has shown."""
-    if as_json:
-        print_json(
-            {
-                "fleet": found.fleet,
-                "from": iso(found.span.start),
-                "to": iso(found.span.end),
-                "windows": found.n_windows,
-                "answers": found.n_answers,
-                "differences": found.differences,
-            }
-        )
-        return
-    for one in found.differences[:_SHOWN]:
-        click.echo(
-            f"{one.window_start:%Y-%m-%dT%H:%M:%SZ} slot {one.slot_id} {one.site_id}: {one.what} was {one.recorded}, is {one.found}"
-        )
-    if len(found.differences) > _SHOWN:
-        click.echo(f"and {len(found.differences) - _SHOWN:,} more (--json lists them all)")
-    asked = f"{counted(found.n_answers, 'answer')} of {counted(found.n_windows, 'window')} asked for again"
-    click.echo(f"{asked}: {counted(len(found.differences), 'difference')}")
 
 
 def _cell(cell: object) -> str:

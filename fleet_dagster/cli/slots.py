@@ -13,10 +13,11 @@ from fleet_dagster.ai.artifacts import ModelFolder
 from fleet_dagster.ai.dry_run import DryRun, dry_run
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.recorded import OpenFleet, edit_settings, from_instant, show_recorded
-from fleet_dagster.cli.slot_answers import newest_answers, show_answers, show_audit
+from fleet_dagster.cli.slot_answers import newest_answers, show_answers
+from fleet_dagster.cli.slot_audit import audit
 from fleet_dagster.cli.slot_options import model_options
-from fleet_dagster.cli.spans import from_option, read_instant, span_between, to_option
-from fleet_dagster.cli.terminal import console, json_option, note, print_json, progress_bar, utc
+from fleet_dagster.cli.spans import read_instant
+from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
 from fleet_dagster.core.windows import SECOND, floor_to, iso
 from fleet_dagster.model.config import HotSettings
 from fleet_dagster.model.errors import ConfigError, ModelError, RuleError
@@ -26,8 +27,6 @@ from fleet_dagster.model.slot_edits import change_slot, put_slot, registered, re
 from fleet_dagster.model.slots import PINNED, AIModelSlot
 from fleet_dagster.model.tables import SITE_KPI
 from fleet_dagster.reference_models import NAMES, build
-from fleet_dagster.refresh.ai_audit import audit as ask_again
-from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.schedules import CATCH_UP_DAYS
 from fleet_dagster.storage.status import instant
 
@@ -37,6 +36,9 @@ Edit = Callable[[HotSettings, int], HotSettings]
 @click.group()
 def slots() -> None:
     """Register AI models, try them out, and put them in and out of use, without a restart."""
+
+
+slots.add_command(audit)
 
 
 @slots.command("list")
@@ -272,43 +274,6 @@ def test(place: Place, fleet: str, slot_id: int, *, as_json: bool) -> None:
         raise SystemExit(1) from error
     rows = newest_answers(opened.store, opened.config, slot)
     show_answers(slot, done, rows, as_json=as_json)
-
-
-@slots.command()
-@click.argument("fleet")
-@from_option
-@to_option
-@click.option(
-    "--windows",
-    type=click.IntRange(1, 10_000),
-    default=24,
-    show_default=True,
-    help="Windows to ask again about, chosen by hash.",
-)
-@click.option("--seed", default="", help="Another seed chooses other windows.")
-@json_option
-@installation_options
-@click.pass_obj
-def audit(
-    place: Place, fleet: str, start: str, end: str, *, windows: int, seed: str, as_json: bool
-) -> None:
-    """Ask again about a sample of recorded answers, and compare; writes nothing.
-
-    Exit code 1 when an answer is not given again.
-    """
-    opened = OpenFleet.of(place, fleet)
-    refresh = Refresh(opened.store, opened.config)
-    with progress_bar(f"auditing {fleet}") as bar:
-        found = ask_again(
-            refresh,
-            span_between(opened.config, start, end),
-            n_windows=windows,
-            seed=seed,
-            progress=bar.update,
-        )
-    show_audit(found, as_json=as_json)
-    if found.differences:
-        raise SystemExit(1)
 
 
 def _record(

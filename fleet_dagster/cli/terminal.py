@@ -57,7 +57,10 @@ def progress_bar(what: str) -> Iterator[Bar]:
 
 def counted(n: int, thing: str) -> str:
     """Say how many there are of something whose plural ends in s."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+    if n == 1:
+        return f"{n:,} {thing}"
+    is_consonant_y = thing.endswith("y") and thing[-2] not in "aeiou"
+    return f"{n:,} {thing[:-1]}ies" if is_consonant_y else f"{n:,} {thing}s"
 
 
 def utc(stamp: dt.datetime | None, missing: str = "never") -> str:

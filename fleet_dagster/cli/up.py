@@ -1,8 +1,6 @@
 """`fleet up`: everything from nothing, up to a dashboard with data in it."""
 
-import signal
 import threading
-import types
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ import click
 
 from fleet_dagster.cli.backfill import backfill, stale_partitions
 from fleet_dagster.cli.dagster_home import dagster_instance, prepare_dagster_home
+from fleet_dagster.cli.interrupts import interruptible
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.setup import SCHEMA_FILE, schema_text
 from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content, feed
@@ -186,20 +185,13 @@ def _say_where(server: Webserver, configs: dict[str, FleetConfig]) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end us as Ctrl-C does, even where Ctrl-C was ignored when we were started."""
-
-    def interrupt(_number: int, _frame: types.FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGTERM, signal.SIGINT)}
+    """Say so when asked to end, and end with the exit code of Ctrl-C."""
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt:
         note("\nStopped.")
         raise SystemExit(130) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

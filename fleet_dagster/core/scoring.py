@@ -46,6 +46,7 @@ class DomainScores:
     score: NDArray[np.float64]
     sigma: NDArray[np.float64]
     onset_back: NDArray[np.int64]
+    """Windows since the deviation began; 0 for sites without an anomalous window."""
     is_anomalous: NDArray[np.bool_]
     top: NDArray[np.int64]
     """Positions of the KPIs that contribute most, shape (n_sites, n_windows, 3); -1 where there is none."""
@@ -101,11 +102,21 @@ def _score_batch(
         q=np.where(judged, found.q, np.float32(np.nan))[:, recent],
         score=scores,
         sigma=sigma[:, recent],
-        onset_back=onset_of(sigma[:, -(threshold.size + ONSET_WINDOWS) :])[:, recent],
+        onset_back=_onsets(sigma, is_anomalous),
         is_anomalous=is_anomalous,
         top=top,
         top_share=share,
     )
+
+
+def _onsets(sigma: NDArray[np.float64], is_anomalous: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how far back deviations began, of the sites that have anomalous windows; 0 of the others."""
+    back = np.zeros(is_anomalous.shape, dtype=np.int64)
+    found = np.flatnonzero(is_anomalous.any(axis=1))
+    n_windows = is_anomalous.shape[1]
+    if found.size:
+        back[found] = onset_of(sigma[found, -(n_windows + ONSET_WINDOWS) :])[:, -n_windows:]
+    return back
 
 
 def _top_kpis(

@@ -63,14 +63,16 @@ def smoothed(z: Floats) -> Floats:
     """
     n = z.shape[-2] - SMOOTHED_WINDOWS + 1
     is_present = ~np.isnan(z)
-    filled = np.where(is_present, z, np.float32(0))
+    is_whole = bool(is_present.all())
+    filled = z if is_whole else np.where(is_present, z, np.float32(0))
     total = np.zeros((*z.shape[:-2], n, z.shape[-1]), dtype=np.float32)
-    weight = np.zeros_like(total)
+    weight = np.zeros(1 if is_whole else total.shape, dtype=np.float32)
+    part = np.empty_like(total)
     for age in range(SMOOTHED_WINDOWS):
-        first = SMOOTHED_WINDOWS - 1 - age
+        recent = slice(SMOOTHED_WINDOWS - 1 - age, SMOOTHED_WINDOWS - 1 - age + n)
         share = np.float32(DECAY**age)
-        total += share * filled[..., first : first + n, :]
-        weight += share * is_present[..., first : first + n, :]
+        total += np.multiply(share, filled[..., recent, :], out=part)
+        weight += share if is_whole else share * is_present[..., recent, :]
     return np.divide(total, weight, out=total, where=weight > 0)
 
 

@@ -30,6 +30,11 @@ def iso(instant: int) -> str:
     return f"{stamp if instant % SECOND else stamp.astype('datetime64[s]')}Z"
 
 
+def iso_day(instant: int) -> str:
+    """Return the UTC day of an instant as an ISO 8601 date."""
+    return iso(instant)[:10]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
     """A half-open span of time, [start, end) [us]."""

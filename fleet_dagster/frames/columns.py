@@ -1,6 +1,7 @@
 """Columns of frames as arrays and back: time stamps, names, grids of sites x windows."""
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import DAY, Span
@@ -49,6 +51,14 @@ def lists(
     """Return a column of lists: of `values`, those from one offset to the next."""
     made = pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(is_null))
     return pd.Series(made, dtype=pd.ArrowDtype(made.type))
+
+
+def cells(column: "pd.Series[Any]") -> list[NDArray[Any]]:  # Any: numbers of any type
+    """Return the lists of a column of numbers as arrays; they share its memory."""
+    array = pa.array(column)
+    values = pc.list_flatten(array).to_numpy()
+    ends = np.cumsum(pc.list_value_length(array).fill_null(0).to_numpy()).tolist()
+    return [values[low:high] for low, high in itertools.pairwise([0, *ends])]
 
 
 def codes_of(column: "pd.Series[Any]", numbers: Mapping[str, int]) -> NDArray[np.int64]:
@@ -154,7 +164,10 @@ def arrow_of(table: Table, schema: pa.Schema, fleet: str, frame: pd.DataFrame) -
     """Turn a node's frame into Arrow rows in storage order, with `fleet` and `day`; NaN becomes null."""
     n = len(frame)
     day = (microseconds(frame["window_start"]) // DAY).astype(np.int32)
-    own = {"fleet": pa.array([fleet] * n, pa.string()), "day": pa.array(day).cast(pa.date32())}
+    own = {
+        "fleet": pa.repeat(pa.scalar(fleet, pa.string()), n),
+        "day": pa.array(day).cast(pa.date32()),
+    }
     columns = [
         own[c.name] if c.name in own else _arrow_column(frame[c.name], schema.field(c.name).type)
         for c in table.columns

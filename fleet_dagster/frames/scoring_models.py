@@ -1,6 +1,6 @@
 """The model that each site is compared with in one hour, as arrays over the site axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class ModelBook:
                 (self._days == day) & (self._rows["state"] == "trained").to_numpy(np.bool_)
             ]
             known: _Known = {}
-            for row in trained.to_dict("records"):
+            for row in _records(trained):
                 key = (str(row["scope"]), str(row["scope_id"]))
                 known.setdefault(key, {})[str(row["domain"])] = row
             self._known = (day, {k: rows for k, rows in known.items() if ALL_DOMAINS in rows})
@@ -86,8 +86,19 @@ class ModelBook:
         return tuple(chosen)
 
 
+_LISTS = ("centre", "scale", "mean", "variances", "directions")
+_PLAIN = ("scope", "scope_id", "domain", "level", "error_mean", "error_sd", "learnt_from")
+"""Columns of `baseline_model` that models are made from."""
 _Key = tuple[str, str]
 _Known = dict[_Key, dict[str, Row]]
+
+
+def _records(models: pd.DataFrame) -> Iterator[Row]:
+    """Yield rows; lists as arrays, for lists of numbers take long to make."""
+    arrays = [frames.cells(models[name]) for name in _LISTS]
+    plain = models[[*_PLAIN]].to_dict("records")
+    for row, *own in zip(plain, *arrays, strict=True):
+        yield {**row, **dict(zip(_LISTS, own, strict=True))}
 
 
 def _is_forgotten(rows: dict[str, Row], mapping: RegionMapping | None, instant: int) -> bool:

@@ -13,6 +13,18 @@ from fleet_dagster.frames.window_inputs import is_read
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.tables import KPI_NAMES, OFFLINE
 
+COLUMNS = (
+    "window_start",
+    "site_id",
+    *KPI_NAMES,
+    "uptime_pct",
+    "fault_count",
+    "last_seen",
+    "status",
+    "published",
+)
+"""Columns of `site_kpi` that are looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteGrids:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from fleet_dagster.model.alerts import AlertSettings
 from fleet_dagster.model.errors import RuleError
 from fleet_dagster.model.names import Identifier
 from fleet_dagster.model.profiles import (
@@ -18,6 +19,7 @@ from fleet_dagster.model.profiles import (
     HealthWeights,
     fleet_profile_small,
 )
+from fleet_dagster.model.retention import Retention
 from fleet_dagster.model.rules import refuse_broken
 from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import SourceMapping, ZoneName
@@ -178,10 +180,14 @@ class FleetConfig(Frozen):
     """Anomaly threshold; 0 takes the profile's."""
     telemetry_retention_days: Annotated[int, Field(ge=MIN_RETENTION_DAYS, le=3650)] = 90
     """How long telemetry is kept after its receipt. [d]"""
+    retention: Retention = Retention()
+    """How long computed tables and their streams are kept."""
     schedule_minutes: Annotated[int, Field(ge=1, le=60)] = 5
     """How often the schedule brings the fleet up to date. [min]"""
     source: SourceMapping = SourceMapping()
     """How the columns of telemetry files are called."""
+    alerts: AlertSettings = AlertSettings()
+    """Who is told what, and when."""
 
     @model_validator(mode="before")
     @classmethod

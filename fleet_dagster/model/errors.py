@@ -109,6 +109,30 @@ class StormError(FleetError, ValueError):
         super().__init__(f"Fleet {fleet!r}: {problem}. {advice}.")
 
 
+class StreamError(FleetError, ValueError):
+    """A stream cannot be followed as asked."""
+
+    def __init__(self, stream: str, problem: str, advice: str) -> None:
+        self.stream, self.problem, self.advice = stream, problem, advice
+        super().__init__(f"{stream}: {problem}. {advice}.")
+
+
+class AlertError(FleetError, ValueError):
+    """An alert, a silence or a destination was named that there is not, or cannot be used as asked."""
+
+    def __init__(self, what: str, problem: str, advice: str) -> None:
+        self.what, self.problem, self.advice = what, problem, advice
+        super().__init__(f"{what}: {problem}. {advice}.")
+
+
+class DeliveryError(FleetError, OSError):
+    """A message did not reach its destination; the text shows no address."""
+
+    def __init__(self, destination: str, problem: str, advice: str) -> None:
+        self.destination, self.problem, self.advice = destination, problem, advice
+        super().__init__(f"Destination {destination!r}: {problem}. {advice}.")
+
+
 class StorageError(FleetError, OSError):
     """The lake or the control database cannot be read or written."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from fleet_dagster.model.alerts import without_addresses
 from fleet_dagster.model.errors import RuleError
 
 Place = tuple[str | int, ...]
@@ -126,7 +127,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _shown(found: object) -> str:
-    text = repr(found)
+    text = without_addresses(repr(found))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

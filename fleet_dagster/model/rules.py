@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fleet_dagster.model.alerts import alert_problems
 from fleet_dagster.model.errors import RuleError
 from fleet_dagster.model.features import unknown_sources
 from fleet_dagster.model.profiles import PROFILES
@@ -22,7 +23,8 @@ _BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 def broken_rules(config: "FleetConfig") -> list[Rule]:
     """Return the rules that a configuration breaks; empty where all values go together."""
     checks = (_size_rules, _repeat_rules, _reference_rules, _slot_rules, _date_rules, _weight_rules)
-    return [rule for check in checks for rule in check(config)]
+    found = [rule for check in checks for rule in check(config)]
+    return [*found, *alert_problems(config.alerts)]
 
 
 def doubts(config: "FleetConfig") -> list[Rule]:

@@ -22,8 +22,8 @@ from fleet_dagster.model.tables import ANOMALY_SCORE, KPI_NAMES, SCORE_STATES
 
 SCORED, WARMING_UP, NOT_SCORED = range(len(SCORE_STATES))
 Floats = NDArray[np.float32]
-
-
+KPI_COLUMNS = ("window_start", "site_id", *KPI_NAMES)
+"""Columns of `site_kpi` that are looked at."""
 Grids = dict[str, NDArray[Any]]
 """Scores by name, any dtype."""
 
@@ -39,9 +39,17 @@ def anomaly_scorer(
 
     `site_kpi` reaches back by `scoring_lookback`; `baseline_model` holds the rows of every training day in force.
     """
+    return score_sites(ModelBook(fleet, baseline_model), site_kpi, assignment, span)
+
+
+def score_sites(
+    book: ModelBook, site_kpi: pd.DataFrame, assignment: pd.DataFrame, span: Span
+) -> pd.DataFrame:
+    """Do what `anomaly_scorer` does, with models that were looked up before."""
+    fleet = book.fleet
     regions = region_grid(fleet, assignment, span)
     parts = []
-    for own, models in _runs(ModelBook(fleet, baseline_model), span):
+    for own, models in _runs(book, span):
         first, end = ((t - span.start) // fleet.interval for t in (own.start, own.end))
         region = frames.Coded(regions.codes[first:end], regions.vocabulary)
         if models is None:
@@ -115,9 +123,10 @@ def _rows(
     keep[:, :, 0] = True
     keep &= (region.codes >= 0)[:, :, None]
     keep[:, :, 1:] &= is_scored[:, :, :1]
-    window, site, domain = np.nonzero(keep)
-    own = {name: grid[keep] for name, grid in grids.items()}
-    scored = is_scored[keep]
+    kept = np.flatnonzero(keep)
+    window, site, domain = np.unravel_index(kept, keep.shape)
+    own = {name: grid.reshape(keep.size, *grid.shape[3:])[kept] for name, grid in grids.items()}
+    scored = is_scored.ravel()[kept]
     state = np.where(scored, np.where(models.is_warming_up[site], WARMING_UP, SCORED), NOT_SCORED)
     version = np.where(scored, models.version[site], -1)
     starts = span.start + window * fleet.interval
@@ -145,9 +154,12 @@ def _rows(
 def _explained(
     fleet: Fleet, is_anomalous: NDArray[np.bool_], top: NDArray[np.int64], share: Floats
 ) -> dict[str, Any]:  # Any: Arrow-backed lists
-    has = (top >= 0) & is_anomalous[:, None]
-    lengths = np.where(is_anomalous, has.sum(axis=1), 0)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    rows = np.flatnonzero(is_anomalous)
+    top, share = top[rows], share[rows]
+    has = top >= 0
+    lengths = np.zeros(is_anomalous.size + 1, dtype=np.int32)
+    lengths[rows + 1] = has.sum(axis=1)
+    offsets = np.cumsum(lengths, dtype=np.int32)
     names = np.array(fleet.config.kpi_names, dtype=object)[top[has]]
     return {
         "top_kpis": frames.lists(pa.array(names, pa.string()), offsets, ~is_anomalous),
@@ -171,7 +183,7 @@ def _unscored(fleet: Fleet, span: Span, region: frames.Coded) -> pd.DataFrame:
         "is_anomalous": nothing,
         "onset": frames.stamps(starts).mask(~nothing),
         **_explained(
-            fleet, nothing, np.full((n, TOP_KPIS), -1), np.zeros((n, TOP_KPIS), np.float32)
+            fleet, nothing, np.empty((n, TOP_KPIS), np.int64), np.empty((n, TOP_KPIS), np.float32)
         ),
         "baseline_version": frames.names(np.full(n, -1), []),
         "state": frames.names(np.full(n, NOT_SCORED), SCORE_STATES),

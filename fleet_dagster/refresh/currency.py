@@ -6,7 +6,7 @@ import numpy as np
 
 from fleet_dagster.core.publication import DEVIATION_ONLY, DOWNSAMPLE_HEALTHY
 from fleet_dagster.core.sampling import training_day_in_force
-from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, union
+from fleet_dagster.core.windows import DAY, HOUR, Span, floor_to, gaps, union
 from fleet_dagster.frames.window_inputs import modes_of
 from fleet_dagster.model.config import content_digest
 from fleet_dagster.model.fleet import Fleet
@@ -33,11 +33,12 @@ from fleet_dagster.model.tables import (
     SITE_ASSIGNMENT,
     SITE_KPI,
     SITE_RANKING,
+    SITE_TELEMETRY,
     Table,
 )
 from fleet_dagster.nodes.baseline import cutoff
 from fleet_dagster.storage.coverage import Covered, Reads
-from fleet_dagster.storage.history import History
+from fleet_dagster.storage.history import EXPIRE, History
 
 _REGARDLESS_OF_STORMS = (SITE_ASSIGNMENT, *BASELINES)
 SCORED = (
@@ -78,7 +79,11 @@ class Currency:
         return {SITE_ASSIGNMENT.name: HOUR, **days}.get(table.name, self.fleet.interval)
 
     def stale(self, table: Table, span: Span) -> list[Span]:
-        """Return the windows of a span that must be computed before they may be read."""
+        """Return the windows of a span that are to be brought up to date: those that are gone for good are not."""
+        return self._without_gone(table, self.unproven(table, span))
+
+    def unproven(self, table: Table, span: Span) -> list[Span]:
+        """Return the windows of a span that must be computed before they may be read, whether they can be or not."""
         whole = span.to_whole(self.grain(table))
         found = self.history.coverage.stale(
             table.name,
@@ -89,6 +94,20 @@ class Currency:
         if table in _COMPARED or (table is SITE_KPI and compares(self.fleet, whole)):
             found = [*found, *self._governed_by_stale_baselines(table, whole)]
         return union([part.to_whole(self.grain(table)) for part in found])
+
+    def _without_gone(self, table: Table, spans: list[Span]) -> list[Span]:
+        """Leave out the days whose rows and telemetry have both expired: nothing can bring them back, and nothing should."""
+        if not spans:
+            return spans
+        name, history, hull = self.fleet.name, self.history, Span(spans[0].start, spans[-1].end)
+        removed = history.entries(table.name, name, hull, kind=EXPIRE)
+        if not removed:
+            return spans
+        expired = history.entries(SITE_TELEMETRY.name, name, hull, kind=EXPIRE)
+        stands = [c.span for c in history.coverage.covered(table.name, name, hull)]
+        days = {e.span for e in removed} & {e.span for e in expired}
+        gone = [part for day in days for part in gaps(day, stands)]
+        return [part for span in spans for part in gaps(span, gone)]
 
     def _governed_by_stale_baselines(self, table: Table, span: Span) -> list[Span]:
         """Return the days of a span whose baseline, or that of the windows before, must itself be trained first."""

@@ -14,6 +14,7 @@ from fleet_dagster.frames import columns as frames
 from fleet_dagster.model.features import MAX_REACH
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.nodes.ai_inference import Routed, collected
+from fleet_dagster.refresh.chunks import chunks
 from fleet_dagster.refresh.refresh import Block, Outcome, Refresh
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
@@ -55,15 +56,15 @@ def route_span(refresh: Refresh, span: Span, overrides: Mapping[int, Override]) 
     refresh.baselines(refresh.fed_span(span))
     own = replace(refresh, recompute=True) if overrides else refresh
     fleet, wanted = own.round((AI_INFERENCE,), span, is_first=True)
-    chunks = []
-    for part in own.chunks(fleet, wanted):
+    routed = []
+    for part in chunks(fleet, AI_INFERENCE, wanted):
         own.refuse(expired_days(own.store, own.name, part))
         block = Block.now(own.store, own.config)
         covered = block.currency.pieces(AI_INFERENCE, part, landing=block.landing)
         reach = MAX_REACH if overrides else None
-        chunks.append(Chunk(part, own.routed(block, part, reach=reach), covered))
+        routed.append(Chunk(part, own.routed(block, part, reach=reach), covered))
         own.progress("ai_model_router", part, span)
-    return RoutedSpan(span, tuple(chunks), overrides)
+    return RoutedSpan(span, tuple(routed), overrides)
 
 
 def ask_slot(refresh: Refresh, routed: RoutedSpan, slot_id: int) -> SlotAnswers:

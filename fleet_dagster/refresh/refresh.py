@@ -1,12 +1,13 @@
 """`Refresh`: brings the tables of one fleet up to date for a span, node by node."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from fleet_dagster import site_rows, training
 from fleet_dagster.ai.artifacts import ModelFolder
@@ -14,9 +15,10 @@ from fleet_dagster.ai.known import KNOWN_COLUMNS
 from fleet_dagster.ai.slots import opened
 from fleet_dagster.anomaly_history import anomalous, with_history
 from fleet_dagster.core.sampling import training_span
-from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, union
+from fleet_dagster.core.windows import DAY, HOUR, Span, ceil_to, floor_to, gaps, iso_day, union
 from fleet_dagster.frames import columns as frames
 from fleet_dagster.frames.scoring_models import ModelBook
+from fleet_dagster.frames.site_grids import COLUMNS as GRID_COLUMNS
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ExpiredError
 from fleet_dagster.model.fleet import Fleet
@@ -29,6 +31,7 @@ from fleet_dagster.model.lookbacks import (
 )
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
+    ALL_DOMAINS,
     ANOMALY_SCORE,
     BASELINE,
     BASELINES,
@@ -46,13 +49,14 @@ from fleet_dagster.model.tables import (
 )
 from fleet_dagster.nodes.ai_inference import Routed, ai_inference, route
 from fleet_dagster.nodes.anomaly_correlator import anomaly_correlator
-from fleet_dagster.nodes.anomaly_scorer import anomaly_scorer
+from fleet_dagster.nodes.anomaly_scorer import KPI_COLUMNS, score_sites
 from fleet_dagster.nodes.fleet_aggregator import Rollup, fleet_aggregator
 from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested
-from fleet_dagster.refresh.baselines import stored_baselines, stored_models
+from fleet_dagster.refresh.baselines import StoredModels, stored_baselines, stored_models
+from fleet_dagster.refresh.chunks import chunks
 from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.refresh.touched import standing_part
 from fleet_dagster.storage.arrow import schema_of
@@ -60,15 +64,18 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.constraints import violations
 from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.door import Write, WriteReport
+from fleet_dagster.storage.history import EXPIRE
 from fleet_dagster.storage.maintenance import expired_days, removed_days
 from fleet_dagster.storage.store import Store
 
-CHUNK_ROWS = 1_000_000
-"""Site-windows computed and committed together: bounds memory, and keeps small fleets' commits few."""
 ROUNDS = 3
 """Times that a node looks for windows to compute: telemetry may land, or a storm begin, while it is at work."""
 COUNTED = ("window_start", "site_id", "state", "is_anomalous")
 """Columns of `anomaly_score` that anomalies are counted by."""
+FED = ("window_start", "site_id", "domain", "state", "score", "baseline_sigma")
+"""Columns of `anomaly_score` that AI models may be fed."""
+OVERALL = pc.field("domain") == ALL_DOMAINS
+"""Rows of `anomaly_score` that say whether a site is scored, and how."""
 Progress = Callable[[str, Span, Span], None]
 """Called after each chunk with the node, the chunk and the whole span."""
 
@@ -112,6 +119,7 @@ class Refresh:
     threads: Executor | None = None
     progress: Progress = field(default=lambda _node, _chunk, _span: None)
     samples: training.Samples = field(default_factory=training.Samples, repr=False)
+    models: StoredModels = field(default_factory=StoredModels, repr=False)
 
     @cached_property
     def name(self) -> str:
@@ -222,7 +230,11 @@ class Refresh:
             trained = stored_baselines(self.store, block.fleet, chunk)
             return (
                 performance_comparator(
-                    block.fleet, self._site_kpi(block, reach), assignment, trained, chunk
+                    block.fleet,
+                    self._site_kpi(block, reach, GRID_COLUMNS),
+                    assignment,
+                    trained,
+                    chunk,
                 ),
             )
 
@@ -284,8 +296,8 @@ class Refresh:
             if not wanted or any(wrong.values()):
                 break
             computed += wanted
-            chunks = wanted if tables is BASELINES else self.chunks(fleet, wanted)
-            for chunk in chunks:
+            parts = wanted if tables is BASELINES else chunks(fleet, tables[0], wanted)
+            for chunk in parts:
                 for table, report, found in self._refresh_chunk(tables, chunk, compute):
                     reports[table.name] += [report] if report else []
                     wrong[table.name] += found
@@ -374,20 +386,53 @@ class Refresh:
         compute: Callable[[Span], pd.DataFrame],
         *,
         columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
     ) -> pd.DataFrame:
-        """Read a span's stored rows where they are proven current, and compute the others; of all columns, or those named."""
-        stale = block.currency.stale(table, span)
+        """Read a span's stored rows where they are proven current, and compute the others, a chunk at a time.
+
+        Of all columns, or those named; of the stored rows only those that `where` holds for, the others being of no use.
+        """
+        stale = self._unreadable(block, table, span)
         parts = [
-            (gap, self.store.frame(table, self.name, gap, columns=columns))
+            (gap, self.store.frame(table, self.name, gap, columns=columns, where=where))
             for gap in gaps(span, stale)
         ]
         wanted = slice(None) if columns is None else list(columns)
-        parts += [(gap, compute(gap).loc[:, wanted]) for gap in stale]
+        parts += [
+            (part, compute(part).loc[:, wanted]) for part in chunks(block.fleet, table, stale)
+        ]
         rows = frames.concat(table, [rows for _, rows in sorted(parts, key=itemgetter(0))])
         return rows.loc[:, wanted]
 
-    def _site_kpi(self, block: "Block", span: Span) -> pd.DataFrame:
-        return self._rows(block, SITE_KPI, span, lambda part: self._ingest(block, part).site_kpi)
+    def _unreadable(self, block: "Block", table: Table, span: Span) -> list[Span]:
+        """Return what of a span must be computed to be read.
+
+        Rows whose telemetry has been removed are read as they stand. Where they have expired too, nothing may be computed that
+        reads them; where there never were any, sites count as silent.
+        """
+        missing = block.currency.unproven(table, span)
+        if not missing:
+            return missing
+        hull, covered = Span(missing[0].start, missing[-1].end), self.store.history.coverage.covered
+        if not removed_days(self.store, self.name, hull):
+            return missing
+        days = [day for part in missing for day in part.days()]
+        lost = [day for day in days if removed_days(self.store, self.name, day)]
+        stands = [c.span for c in covered(table.name, self.name, hull)]
+        rows_went = self.store.history.entries(table.name, self.name, hull, kind=EXPIRE)
+        left = [part for day in lost for part in gaps(day, stands)]
+        gone = [part for part in left if any(e.span.overlaps(part) for e in rows_went)]
+        self.refuse([iso_day(part.start) for part in gone])
+        return sorted([*left, *(day for day in days if day not in lost)])
+
+    def _site_kpi(self, block: "Block", span: Span, columns: Sequence[str]) -> pd.DataFrame:
+        return self._rows(
+            block,
+            SITE_KPI,
+            span,
+            lambda part: self._ingest(block, part).site_kpi,
+            columns=columns,
+        )
 
     def _ingest(self, block: "Block", span: Span) -> Ingested:
         trained = frames.empty_frame(BASELINE)
@@ -404,11 +449,10 @@ class Refresh:
 
     def _scores(self, block: "Block", span: Span) -> pd.DataFrame:
         reach = span.widen(before=scoring_lookback(block.fleet))
-        return anomaly_scorer(
-            block.fleet,
-            self._site_kpi(block, reach),
+        return score_sites(
+            self.models.book(self.store, block.fleet, span),
+            self._site_kpi(block, reach, KPI_COLUMNS),
             region_mapper(block.fleet, span),
-            stored_models(self.store, block.fleet, span),
             span,
         )
 
@@ -417,15 +461,16 @@ class Refresh:
 
         Hours without any model have none.
         """
-        stale = block.currency.stale(ANOMALY_SCORE, span)
+        stale = self._unreadable(block, ANOMALY_SCORE, span)
         fresh = [
-            self.store.frame(ANOMALY_SCORE, self.name, gap, flag="is_anomalous")
+            self.store.frame(ANOMALY_SCORE, self.name, gap, where=pc.field("is_anomalous"))
             for gap in gaps(span, stale)
         ]
         book = ModelBook(block.fleet, models)
         judged = union([hour for s in stale for hour in s.steps(HOUR) if book.is_open(hour)])
         computed = [
-            anomalous(self._scores(block, chunk)) for chunk in self.chunks(block.fleet, judged)
+            anomalous(self._scores(block, chunk))
+            for chunk in chunks(block.fleet, ANOMALY_SCORE, judged)
         ]
         return frames.concat(ANOMALY_SCORE, [*fresh, *computed])
 
@@ -436,6 +481,7 @@ class Refresh:
 
         Inputs reach back as the slots say, or by `reach` windows. Unless `stored` answers are taken over, all are asked for.
         """
+        is_silent = reach is None and not _is_asked(block.fleet, span)
         if reach is None:
             reach = feature_windows(block.fleet, span.start, span.end)
         whole = span.widen(before=reach * block.fleet.interval)
@@ -444,33 +490,45 @@ class Refresh:
             known = self.store.frame(AI_INFERENCE, self.name, span, columns=KNOWN_COLUMNS)
         return route(
             block.fleet,
-            self._site_kpi(block, whole),
-            self._rows(block, ANOMALY_SCORE, whole, lambda part: self._scores(block, part)),
+            *self._fed(block, whole, is_empty=is_silent),
             region_mapper(block.fleet, whole),
             span,
             stored=known,
             reach=reach,
         )
 
+    def _fed(
+        self, block: "Block", span: Span, *, is_empty: bool
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the site rows and anomaly scores that AI models may be fed; none where nothing is asked."""
+        if is_empty:
+            return frames.empty_frame(SITE_KPI), frames.empty_frame(ANOMALY_SCORE)
+        scores = self._rows(
+            block,
+            ANOMALY_SCORE,
+            span,
+            lambda part: self._scores(block, part),
+            columns=FED,
+            where=OVERALL,
+        )
+        return self._site_kpi(block, span, GRID_COLUMNS), scores
+
     def _rollup(self, block: "Block", span: Span) -> Rollup:
         scores = self._rows(
-            block, ANOMALY_SCORE, span, lambda part: self._scores(block, part), columns=COUNTED
+            block,
+            ANOMALY_SCORE,
+            span,
+            lambda part: self._scores(block, part),
+            columns=COUNTED,
+            where=OVERALL | pc.field("is_anomalous"),
         )
         return fleet_aggregator(
-            block.fleet, self._site_kpi(block, span), region_mapper(block.fleet, span), scores, span
+            block.fleet,
+            self._site_kpi(block, span, GRID_COLUMNS),
+            region_mapper(block.fleet, span),
+            scores,
+            span,
         )
-
-    def chunks(self, fleet: Fleet, spans: Sequence[Span]) -> Iterator[Span]:
-        """Cut spans into pieces of whole days, or of whole hours where a day is too much at once."""
-        rows_per_hour = max(1, len(fleet.sites)) * (HOUR // fleet.interval)
-        hours = max(1, CHUNK_ROWS // rows_per_hour)
-        step = hours // 24 * DAY or hours * HOUR
-        for span in spans:
-            start = span.start
-            while start < span.end:
-                end = min(floor_to(start, DAY if step >= DAY else HOUR) + step, span.end)
-                yield Span(start, end)
-                start = end
 
     def refuse(self, gone: list[str]) -> None:
         """Refuse to compute days whose telemetry has expired."""
@@ -482,6 +540,12 @@ class Refresh:
         return floor_to(
             now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000
         )
+
+
+def _is_asked(fleet: Fleet, span: Span) -> bool:
+    """Tell whether any AI slot is active in a span."""
+    runs = fleet.settings_runs(span.start, span.end)
+    return any(slot.active for run in runs for slot in run.version.settings.ai_models)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fleet_dagster.core.windows import Span, iso
+from fleet_dagster.core.windows import Span, iso, iso_day
 from fleet_dagster.ingest.drop_folder import Look, shown
 
 _NAMED = 3
@@ -43,4 +43,4 @@ def list_text(names: Sequence[str], between: str = ", ") -> str:
 
 def date_text(day: Span) -> str:
     """Return the UTC date of a day."""
-    return iso(day.start)[:10]
+    return iso_day(day.start)

@@ -33,6 +33,12 @@ def within_all(rows: pa.Table, spans: Sequence[Span]) -> pa.Table:
     return pa.concat_tables([within(rows, span) for span in spans] or [rows.slice(0, 0)])
 
 
+def by_key(table: Table, rows: pa.Table) -> pa.Table:
+    """Return rows in the order of the table's key."""
+    keys = [(k, "ascending") for k in table.key if k != "fleet"]
+    return rows.take(pc.sort_indices(rows, sort_keys=keys)).combine_chunks()
+
+
 def changed_windows(table: Table, old: pa.Table, new: pa.Table, interval: int) -> list[Span]:
     """Return the windows whose rows differ, as ranges; both tables are ordered by window."""
     told_apart = [c.name for c in table.columns if c.compared]
@@ -49,7 +55,7 @@ def changed_windows(table: Table, old: pa.Table, new: pa.Table, interval: int) -
     found = []
     for i, window in enumerate(windows.tolist()):
         a, b = (t.slice(*_bounds(at[:, i])) for t, at in ((old, before), (new, after)))
-        if not a.equals(b) and not _by_key(table, a).equals(_by_key(table, b)):
+        if not a.equals(b) and not by_key(table, a).equals(by_key(table, b)):
             found.append(Span(window, window + interval))
     return union(found)
 
@@ -81,8 +87,3 @@ def _starts(rows: pa.Table) -> NDArray[np.int64]:
 
 def _bounds(ends: NDArray[np.int64]) -> tuple[int, int]:
     return int(ends[0]), int(ends[1] - ends[0])
-
-
-def _by_key(table: Table, rows: pa.Table) -> pa.Table:
-    keys = [(k, "ascending") for k in table.key if k != "fleet"]
-    return rows.take(pc.sort_indices(rows, sort_keys=keys)).combine_chunks()

@@ -75,11 +75,24 @@ class Coverage:
             found = tx.execute(query).scalar()
         return None if found is None else int(found)
 
+    def extent(self, table: str, fleet: str) -> Span | None:
+        """Return the span from the first to the last window that stands; None before the first."""
+        edges = sa.func.min(coverage.c.window_start), sa.func.max(coverage.c.window_end)
+        query = sa.select(*edges).where(coverage.c.table_name == table, coverage.c.fleet == fleet)
+        with self.control.reading() as tx:
+            start, end = tx.execute(query).one()
+        return None if start is None else Span(int(start), int(end))
+
     def cover(self, tx: sa.Connection, table: str, fleet: str, pieces: Iterable[Covered]) -> None:
         """Record from which inputs windows were computed last; neighbours from the same inputs become one row."""
         self.control.serialize(tx, "commit_log")
         for piece in pieces:
             self._cover_one(tx, table, fleet, piece)
+
+    def uncover(self, tx: sa.Connection, table: str, fleet: str, span: Span) -> None:
+        """Record that windows no longer stand."""
+        self.control.serialize(tx, "commit_log")
+        self._trim(tx, table, fleet, span)
 
     def stale(
         self, table: str, fleet: str, pieces: Sequence[Covered], *, reads: Reads

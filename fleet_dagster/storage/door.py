@@ -21,9 +21,9 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.digest import digest_of
-from fleet_dagster.storage.history import Entry, History
+from fleet_dagster.storage.history import EXPIRE, Entry, History
 from fleet_dagster.storage.intents import Batch, Intent, Intents
-from fleet_dagster.storage.lake import Lake
+from fleet_dagster.storage.lake import Lake, whole_day
 from fleet_dagster.storage.leases import Leases
 
 Checkpoint = Callable[[str], None]
@@ -68,6 +68,16 @@ class _Difference:
     appended: list[Span]
     changed: list[Span]
     old: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """A UTC day of a table whose retention has passed, and the rows it had: those that stood, and those they had replaced."""
+
+    table: Table
+    day: Span
+    n_rows: int
+    n_replaced: int
 
 
 class Door:
@@ -141,6 +151,37 @@ class Door:
             self.lake.append(table, rows, intent_id)
         self.checkpoint("written")
         self.intents.close(intent)
+
+    def expire(self, table: Table, fleet: str, day: Span, *, holder: str) -> Expiry:
+        """Remove the rows of a UTC day, those that were replaced too, and log it; consumers that had not read them are named.
+
+        What was replaced goes first: a day that a crash leaves half removed still stands, and is removed by the next run.
+        """
+        n_rows = self.lake.count(table, fleet, [day])
+        n_replaced = self.lake.count(superseded(table), fleet, [day])
+        intent_id = uuid.uuid4().hex
+        entry = Entry(table.name, fleet, day, n_rows, EXPIRE, "", 0, "", "", intent_id)
+        intent = Intent(
+            intent_id,
+            table.name,
+            fleet,
+            holder,
+            self.lake.version(table),
+            (entry,),
+            (),
+            supersedes=False,
+            commits=n_rows > 0,
+        )
+        self.intents.open(intent)
+        self.checkpoint("intended")
+        if n_replaced:
+            self.lake.delete(superseded(table), whole_day(fleet, day.start), intent_id)
+        self.checkpoint("superseded")
+        if n_rows:
+            self.lake.delete(table, whole_day(fleet, day.start), intent_id)
+        self.checkpoint("written")
+        self.intents.close(intent)
+        return Expiry(table, day, n_rows, n_replaced)
 
     def recover(self, table: str | None = None, fleet: str | None = None) -> int:
         """Finish or undo the open intents whose writers are gone; returns how many."""

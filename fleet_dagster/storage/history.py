@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import Span
+from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.model.tables import SITE_TELEMETRY
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
-from fleet_dagster.storage.control.schema import commit_log, intents, lake_versions
+from fleet_dagster.storage.control.schema import BigInt, commit_log, intents, lake_versions
 from fleet_dagster.storage.coverage import Coverage
+from fleet_dagster.storage.cursors import Cursors
 
+EXPIRE = "expire"
+"""Kind of the entries that tell that rows were removed, their retention being over."""
 # Asked again and again: made once, for making a query takes longer than answering it.
 _NEWEST_LANDING = sa.select(sa.func.max(commit_log.c.seq)).where(
     commit_log.c.fleet == sa.bindparam("of_fleet"),
@@ -25,6 +28,7 @@ _NEWEST_DIGEST = (
         commit_log.c.fleet == sa.bindparam("of_fleet"),
         commit_log.c.window_start < sa.bindparam("until"),
         commit_log.c.window_end > sa.bindparam("since"),
+        commit_log.c.kind != EXPIRE,
     )
     .order_by(commit_log.c.seq.desc())
     .limit(1)
@@ -55,6 +59,7 @@ class History:
     def __init__(self, control: Control) -> None:
         self.control = control
         self.coverage = Coverage(control)
+        self.cursors = Cursors(control)
 
     def record(self, tx: sa.Connection, entries: Sequence[Entry]) -> None:
         """Append entries, numbered in the order in which they are committed."""
@@ -90,8 +95,12 @@ class History:
         *,
         after: int = 0,
         kind: str | None = None,
+        limit: int | None = None,
     ) -> list[Entry]:
-        """Return a table's entries in the order of commit: all, or those that touch a span, after a number, of one kind."""
+        """Return a table's entries in the order of commit: all, or those that touch a span, after a number, of one kind.
+
+        With a `limit`, the first so many of them.
+        """
         log = commit_log.c
         query = sa.select(commit_log).where(
             log.table_name == table, log.fleet == fleet, log.seq > after
@@ -116,8 +125,54 @@ class History:
                     r.seq,
                     r.recorded_at,
                 )
-                for r in tx.execute(query.order_by(commit_log.c.seq))
+                for r in tx.execute(query.order_by(commit_log.c.seq).limit(limit))
             ]
+
+    def size(self, table: str, fleet: str, *, after: int = 0) -> tuple[int, int]:
+        """Return how many entries a table has after a number, and the number of the newest; 0 where there is none."""
+        query = sa.select(sa.func.count(), sa.func.max(commit_log.c.seq)).where(
+            commit_log.c.table_name == table, commit_log.c.fleet == fleet, commit_log.c.seq > after
+        )
+        with self.control.reading() as tx:
+            n, newest = tx.execute(query).one()
+        return int(n), int(newest or 0)
+
+    def first_about(self, table: str, fleet: str, instant: int) -> int | None:
+        """Return the number of the first entry about windows that end after an instant [us]; None where there is none."""
+        query = sa.select(sa.func.min(commit_log.c.seq)).where(
+            commit_log.c.table_name == table,
+            commit_log.c.fleet == fleet,
+            commit_log.c.window_end > instant,
+        )
+        with self.control.reading() as tx:
+            found = tx.execute(query).scalar()
+        return None if found is None else int(found)
+
+    def days_over(
+        self, table: str, fleet: str, cutoff: int, *, within: Span | None = None
+    ) -> list[int]:
+        """Return the starts of the UTC days of a table that ended and were last written before a cutoff, and stand [us].
+
+        All of them, or those within a span.
+        """
+        log, is_expiry = commit_log.c, commit_log.c.kind == EXPIRE
+        day, never = log.window_start // DAY, sa.literal(0, BigInt)
+        written = sa.func.max(sa.case((is_expiry, never), else_=log.seq))
+        removed = sa.func.max(sa.case((is_expiry, log.seq), else_=never))
+        recorded = sa.func.max(sa.case((is_expiry, never), else_=log.recorded_at))
+        query = (
+            sa.select(day.label("day"))
+            .where(log.table_name == table, log.fleet == fleet, log.window_end <= cutoff)
+            .group_by(day)
+            .having(written > removed, recorded < cutoff)
+            .order_by(day)
+        )
+        if within is not None:
+            query = query.where(log.window_start >= within.start, log.window_start < within.end)
+        whole = floor_to(cutoff, DAY)
+        with self.control.reading() as tx:
+            days = [int(row.day) * DAY for row in tx.execute(query)]
+        return [d for d in days if d < whole]
 
     def landing_version(self, fleet: str) -> int:
         """Return the number of the fleet's newest landing; what was read until now is at least that new."""

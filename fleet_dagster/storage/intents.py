@@ -16,7 +16,7 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import commit_log, intents, landing_batches
 from fleet_dagster.storage.coverage import Covered
-from fleet_dagster.storage.history import Entry, History
+from fleet_dagster.storage.history import EXPIRE, Entry, History
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.leases import Leases
 
@@ -41,6 +41,11 @@ class Intent:
     commits: bool
     """Whether there is anything to write to the table itself."""
     batch: Batch | None = None
+
+    @property
+    def expires(self) -> bool:
+        """Whether it removes rows whose retention is over."""
+        return any(e.kind == EXPIRE for e in self.entries)
 
     @classmethod
     def load(cls, payload: str) -> "Intent":
@@ -98,6 +103,15 @@ class Intents:
         abandoned = [row for row in rows if not self.leases.is_alive(row.holder)]
         return sum(self._recover_one(row.intent_id) for row in abandoned)
 
+    def expiring(self, table: str, fleet: str) -> list[Span]:
+        """Return the days of a table that are being removed, their removal not yet being logged."""
+        query = sa.select(intents.c.payload).where(
+            intents.c.table_name == table, intents.c.fleet == fleet
+        )
+        with self.control.reading() as tx:
+            found = [Intent.load(row.payload) for row in tx.execute(query)]
+        return [e.span for intent in found if intent.expires for e in intent.entries]
+
     def _recover_one(self, intent_id: str) -> bool:
         """Reconcile one intent, unless somebody else did while we waited for it."""
         with self.leases.hold([f"intent/{intent_id}"]):
@@ -127,12 +141,21 @@ class Intents:
             mine = sa.delete(intents).where(intents.c.intent_id == intent.intent_id)
             if tx.execute(mine.returning(intents.c.intent_id)).first() is None:
                 return False
-            self.history.record(tx, intent.entries)
+            self._record(tx, intent)
             self.history.note_lake_version(tx, intent.table, version)
-            self.history.coverage.cover(tx, intent.table, intent.fleet, intent.covered)
             if intent.batch is not None:
                 tx.execute(sa.insert(landing_batches), [intent.batch])
         return True
+
+    def _record(self, tx: sa.Connection, intent: Intent) -> None:
+        """Log what was written or removed, with what stands since; and which consumers had not read what was removed."""
+        coverage, table = self.history.coverage, TABLES[intent.table]
+        if intent.expires:
+            for entry in intent.entries:
+                self.history.cursors.record_missed(tx, table, intent.fleet, entry.span)
+                coverage.uncover(tx, table.name, intent.fleet, entry.span)
+        self.history.record(tx, intent.entries)
+        coverage.cover(tx, table.name, intent.fleet, intent.covered)
 
     def _was_logged(self, intent: Intent) -> bool:
         query = sa.select(commit_log.c.seq).where(commit_log.c.intent_id == intent.intent_id)
@@ -140,7 +163,14 @@ class Intents:
             return tx.execute(query.limit(1)).first() is not None
 
     def _take_back(self, intent: Intent) -> None:
-        """Make what an undone intent wrote count for nothing: snapshots are removed, windows stand as to be computed."""
+        """Make what an undone intent wrote count for nothing: snapshots are removed, windows stand as to be computed.
+
+        What was removed cannot be brought back: it is logged after all.
+        """
+        if intent.expires:
+            with self.control.transaction() as tx:
+                self._record(tx, intent)
+            return
         if intent.batch is not None:
             predicate = f"fleet = '{intent.fleet}' AND batch_id = '{intent.batch['batch_id']}'"
             self.lake.delete(SITE_TELEMETRY, predicate, intent.intent_id)

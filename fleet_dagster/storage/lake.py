@@ -25,8 +25,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from fleet_dagster.core.windows import DAY, Span, floor_to
 from fleet_dagster.model.errors import StorageError
-from fleet_dagster.model.tables import Table
+from fleet_dagster.model.tables import ANOMALY_SCORE, Table
 from fleet_dagster.storage.arrow import schema_of
+from fleet_dagster.storage.durable import flush
 
 PARTITION = ["fleet", "day"]
 ROW_GROUP = 131_072
@@ -318,7 +319,7 @@ class Lake:
             actions = [json.loads(line) for line in lines if line]
             added = [folder / unquote(a["add"]["path"]) for a in actions if "add" in a]
             for path in [*added, *{p.parent for p in added}, entry, entry.parent]:
-                _flush(path)
+                flush(path)
 
     @contextmanager
     def _errors_told(self, table: Table) -> Iterator[None]:
@@ -351,22 +352,15 @@ def _advice(error: Exception) -> str:
     return "Check that the folder exists, may be written and has room, then run the same again"
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @functools.cache
 def _layout(table: Table) -> WriterProperties:
     """Return how a table's files are laid out; a dictionary of computed scores would be as long as the column."""
     plain = ColumnProperties(dictionary_enabled=False)
+    computed = ("float64", "float32") if table.name == ANOMALY_SCORE.name else ("float64",)
     return WriterProperties(
         compression="SNAPPY",
         max_row_group_size=ROW_GROUP,
-        column_properties={c.name: plain for c in table.columns if c.type == "float64"},
+        column_properties={c.name: plain for c in table.columns if c.type in computed},
     )
 
 
@@ -378,6 +372,11 @@ def _during(time_column: str, span: Span) -> pc.Expression:
 def instant_text(instant: int) -> str:
     """Return an instant as a literal of a predicate."""
     return f"'{pa.scalar(instant, pa.timestamp('us', tz='UTC')).as_py().isoformat()}'"
+
+
+def whole_day(fleet: str, instant: int) -> str:
+    """Return the predicate of all of a fleet's rows of a UTC day: whole files, which go without being read."""
+    return f"fleet = '{fleet}' AND day = '{_day(instant)}'"
 
 
 def _day(instant: int) -> str:

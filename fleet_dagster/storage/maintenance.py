@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, Span, iso_day
 from fleet_dagster.model.tables import (
     SITE_TELEMETRY,
     TABLES,
@@ -50,12 +50,14 @@ def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
 
 def expired_days(store: Store, fleet: str, span: Span) -> list[str]:
     """Return the UTC days of a span whose telemetry has expired: they are never recomputed."""
-    return [_date(entry.span.start) for entry in _expiries(store, fleet, span) if not entry.n_rows]
+    return [
+        iso_day(entry.span.start) for entry in _expiries(store, fleet, span) if not entry.n_rows
+    ]
 
 
 def removed_days(store: Store, fleet: str, span: Span) -> list[str]:
     """Return the UTC days of a span whose telemetry has been removed: what reads them cannot be computed."""
-    return [_date(entry.span.start) for entry in _expiries(store, fleet, span) if entry.n_rows]
+    return [iso_day(entry.span.start) for entry in _expiries(store, fleet, span) if entry.n_rows]
 
 
 def expire_telemetry(
@@ -79,7 +81,7 @@ def expire_telemetry(
         for day in sorted(old):
             if all(day + n * DAY in expired for n in range(1, READING_DAYS + 1)):
                 _remove(store, fleet, day, cutoff)
-    return [_date(day) for day in fresh]
+    return [iso_day(day) for day in fresh]
 
 
 def _expiries(store: Store, fleet: str, span: Span) -> list[Entry]:
@@ -105,7 +107,7 @@ def _remove(store: Store, fleet: str, day: int, cutoff: int) -> None:
     )
     _log(store, [_expiry(fleet, day, rows.num_rows)])
     received = f"received_at < {instant_text(cutoff)}"
-    predicate = f"fleet = '{fleet}' AND day = '{_date(day)}' AND {received}"
+    predicate = f"fleet = '{fleet}' AND day = '{iso_day(day)}' AND {received}"
     store.lake.delete(SITE_TELEMETRY, predicate, uuid.uuid4().hex)
 
 
@@ -125,10 +127,6 @@ def _compact_one(store: Store, table: Table, vacuum_hours: int) -> Tidied:
     store.lake.compact(table)
     removed = store.lake.vacuum(table, vacuum_hours)
     return Tidied(table.name, before, len(store.lake.open(table).file_uris()), removed)
-
-
-def _date(day: int) -> str:
-    return str(pa.scalar(day // DAY, pa.int32()).cast(pa.date32()).as_py())
 
 
 def _day_of(text: str) -> int:

@@ -38,6 +38,8 @@ class RegionStatus:
     sites: Mapping[str, int]
     coverage: float
     worst_site_id: str | None
+    anomalies: int | None
+    """Sites that are anomalous; None where none is scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def fleet_status(
         total_sites=int(row["total_sites"]),
         sites=_status_counts(row),
         unmapped=int(row["unmapped_count"]),
-        anomalies=None if pd.isna(row["anomaly_count"]) else int(row["anomaly_count"]),
+        anomalies=_count(row["anomaly_count"]),
         open_incidents=open_incidents(store, fleet, stop),
         ingestion_mode=str(row["ingestion_mode"]),
         storm=None if storm is None else storm.episode_id,
@@ -201,6 +203,7 @@ def _regions(store: Store, fleet: str, window: Span) -> tuple[RegionStatus, ...]
             sites=_status_counts(r),
             coverage=float(r["coverage"]),
             worst_site_id=None if pd.isna(r["worst_site_id"]) else str(r["worst_site_id"]),
+            anomalies=_count(r["anomaly_count"]),
         )
         for _, r in rows.iterrows()
     )
@@ -253,6 +256,10 @@ def _status_counts(row: "pd.Series[Any]") -> dict[str, int]:
 
 def _number(value: Any) -> float | None:  # Any: a cell of a frame
     return None if pd.isna(value) else float(value)
+
+
+def _count(value: Any) -> int | None:  # Any: a cell of a frame
+    return None if pd.isna(value) else int(value)
 
 
 def _optional(us: int | None) -> dt.datetime | None:

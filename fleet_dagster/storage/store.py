@@ -14,6 +14,7 @@ from fleet_dagster.frames.columns import nodes_frame, telemetry_frame
 from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import SITE_TELEMETRY, TABLES, Table, derived_tables, superseded
 from fleet_dagster.storage.control.engine import Control
+from fleet_dagster.storage.cursors import Cursors
 from fleet_dagster.storage.door import Checkpoint, Door
 from fleet_dagster.storage.history import History
 from fleet_dagster.storage.lake import Lake
@@ -93,6 +94,11 @@ class Store:
         """Rows computed under an override."""
         return Trials(self.lake)
 
+    @property
+    def cursors(self) -> Cursors:
+        """How far consumers of streams have come."""
+        return self.history.cursors
+
     @cached_property
     def storms(self) -> Storms:
         """Storm episodes."""
@@ -124,14 +130,13 @@ class Store:
         span: Span,
         *,
         columns: Sequence[str] | None = None,
-        flag: str | None = None,
+        where: pc.Expression | None = None,
     ) -> pd.DataFrame:
         """Return a table's stored rows of a span as a frame, ordered by window; all columns, or those that are named.
 
-        With a `flag`, only the rows for which that column is true.
+        Of these only the rows that `where` holds for.
         """
         wanted = columns or [c for c in table.column_names if c not in ("fleet", "day")]
-        where = None if flag is None else pc.field(flag)
         rows = self.lake.read(table, fleet, span, columns=wanted, where=where)
         return nodes_frame(rows.sort_by("window_start"))
 

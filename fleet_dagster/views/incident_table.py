@@ -7,7 +7,10 @@ from fleet_dagster.storage.anomalies import Incident
 SHOWN = 20
 """Incidents listed; the others are counted."""
 SITES_SHOWN = 5
-_HEAD = ("incident", "since", "pattern", "severity", "sites", "origin", "confidence")
+ALL_BUT_CERTAIN = 0.995
+"""Confidence that would be rounded to certainty."""
+_HEAD = ("since, UTC", "what", "where", "incident")
+"""Few and narrow columns: a short table is shown in a third of the page's width, and cut off there."""
 
 
 def incident_table(incidents: Sequence[Incident], at: str) -> str:
@@ -37,13 +40,17 @@ def shortened(sites: Sequence[str]) -> str:
 
 
 def _row(incident: Incident) -> tuple[str, ...]:
+    sure = f"{incident.confidence:.0%}" if incident.confidence < ALL_BUT_CERTAIN else ">99%"
     cells = (
+        f"{incident.since:%m-%d %H:%M}",
+        f"{incident.severity}, {incident.pattern.replace('_', ' ')}, {sure} sure",
+        _where(incident),
         f"`{incident.incident_id}`",
-        f"{incident.since:%Y-%m-%d %H:%M:%S} UTC",
-        incident.pattern.replace("_", " "),
-        incident.severity,
-        f"{len(incident.sites)}: {shortened(incident.sites)}",
-        origin(incident),
-        f"{incident.confidence:.0%}",
     )
     return tuple(cell.replace("|", "\\|") for cell in cells)
+
+
+def _where(incident: Incident) -> str:
+    if len(incident.sites) == 1:
+        return origin(incident)
+    return f"{len(incident.sites)} sites: {shortened(incident.sites)}; origin {origin(incident)}"

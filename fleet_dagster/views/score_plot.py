@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span, ceil_to
 from fleet_dagster.views.score_figures import ScoreGrid
 
 SITES = 6
@@ -17,7 +17,13 @@ WIDTH, HEIGHT = 860, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 170, 40, 40
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart by colour-blind people too (Okabe, M., Ito, K. (2008): Color universal design)."""
-_TICKS = 6
+_MOST_TICKS = 7
+_STEPS = (
+    *(n * MINUTE for n in (1, 2, 5, 10, 20, 30)),
+    *(n * HOUR for n in (1, 2, 3, 4, 6, 12)),
+    *(n * DAY for n in (1, 2, 5, 7, 14, 30)),
+)
+"""Distances of ticks; the first that leaves room for the labels is taken."""
 _NAME_LENGTH = 20
 _FONT = 'font-family="sans-serif" font-size="12"'
 
@@ -59,12 +65,19 @@ def _axes(span: Span) -> Iterator[str]:
         y = _y(share)
         yield f'<line x1="{_LEFT}" y1="{y:.0f}" x2="{right}" y2="{y:.0f}" stroke="#e3e6e8"/>'
         yield _text(_LEFT - 6, y + 4, f"{share:g}", anchor="end")
-    form = "%H:%M" if span.end - span.start <= 2 * DAY else "%m-%d"
-    for i in range(_TICKS + 1):
-        at = span.start + (span.end - span.start) * i // _TICKS
-        x = _LEFT + (right - _LEFT) * i / _TICKS
+    for at, label in _ticks(span):
+        x = _LEFT + (right - _LEFT) * (at - span.start) / (span.end - span.start)
         yield f'<line x1="{x:.0f}" y1="{_y(0):.0f}" x2="{x:.0f}" y2="{_y(0) + 4:.0f}" stroke="#80868b"/>'
-        yield _text(x, _y(0) + 18, _stamp(at, form), anchor="middle")
+        yield _text(x, _y(0) + 18, label, anchor="middle")
+
+
+def _ticks(span: Span) -> Iterator[tuple[int, str]]:
+    """Yield round instants of a span with what is written below them: no two the same."""
+    length = span.end - span.start
+    step = next((s for s in _STEPS if length <= s * _MOST_TICKS), length // _MOST_TICKS)
+    form = "%m-%d" if step >= DAY else "%H:%M" if length <= DAY else "%m-%d %H:%M"
+    for at in range(ceil_to(span.start, min(step, DAY)), span.end, step):
+        yield at, _stamp(at, form)
 
 
 def _dashed(x1: float, x2: float, y: float) -> str:

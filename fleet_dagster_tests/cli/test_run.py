@@ -93,6 +93,20 @@ def test_a_span_in_the_future_is_refused_not_clipped(tmp_path: Path) -> None:
     assert "future" in result.output
 
 
+def test_a_fleet_whose_history_is_finished_is_computed_up_to_its_last_day(tmp_path: Path) -> None:
+    write_fleet(tmp_path, end_date="2026-01-06")
+    done(fleet(tmp_path, "import", "plant", csv(tmp_path), "--historical"))
+    found = printed(fleet(tmp_path, "run", "plant", *SPAN, "--json"))
+    assert found["partitions"] == ["2026-01-05"]
+    assert found["rows_written"] > 0
+    late = fleet(tmp_path, "run", "plant", "--from", "2026-01-06", "--to", "2026-01-07")
+    assert late.exit_code == 2
+    assert "with 2026-01-06 (UTC). End there at the latest" in " ".join(late.output.split())
+    assert printed(fleet(tmp_path, "run", "plant", "--all", "--json"))["partitions"] == [
+        "2026-01-05"
+    ]
+
+
 def test_a_span_before_the_first_day_is_refused(tmp_path: Path) -> None:
     _landed(tmp_path)
     result = fleet(tmp_path, "run", "plant", "--from", "2025-12-31", "--to", "2026-01-05")

@@ -6,9 +6,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from fleet_dagster.model.tables import AI_INFERENCE
+from fleet_dagster.core.windows import DAY, HOUR, SECOND
+from fleet_dagster.model.tables import AI_INFERENCE, SITE_KPI
 from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import ai_models as models
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.cli.cases import fleet
@@ -139,6 +142,119 @@ def test_an_audit_asks_again_and_names_what_is_not_answered_alike(folder: Path) 
     bad = fleet(folder, "slots", "audit", "plant", *day, "--windows", "10")
     assert bad.exit_code == 1
     assert "prediction was" in bad.stdout
+
+
+@pytest.fixture
+def answered(folder: Path) -> Path:
+    """Return the installation with a day of answers."""
+    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    with place(folder).store() as store:
+        at.land(store, place(folder).config("plant"), at.telemetry(1, step_s=600), batch_id="day")
+        answer(folder, store)
+    return folder
+
+
+def answer(folder: Path, store: Store) -> None:
+    refresh = Refresh(store, place(folder).config("plant"))
+    for node in (refresh.site_ingest, refresh.anomaly_scorer, refresh.ai_inference):
+        node(at.days(0, 1))
+
+
+def audited(folder: Path) -> dict[str, Any]:  # Any: JSON
+    """Return what the audit of what is new says, which finds no difference."""
+    done = fleet(folder, "slots", "audit", "plant", "--new", "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["differences"] == []
+    return found
+
+
+def test_an_audit_of_what_is_new_looks_at_every_answer_once_and_then_at_restated_ones(
+    answered: Path,
+) -> None:
+    first = audited(answered)
+    assert (first["windows"], first["from"]) == (48, "2026-01-01T00:00:00Z")
+    assert first["answers"] > 200
+    assert audited(answered)["windows"] == 0
+    config = place(answered).config("plant")
+    with place(answered).store() as store:
+        noon = at.FIRST + 12 * HOUR
+        late = at.snapshots("MX-0002", [noon + 1], config, share=0.9)
+        at.land(store, config, late, batch_id="late", historical=True)
+        answer(answered, store)
+        restated = store.history.entries(AI_INFERENCE.name, "plant", kind="restate")
+        n_restated = sum(len(e.span.starts(1800 * SECOND)) for e in restated)
+        assert 0 < n_restated < 48
+    assert audited(answered)["windows"] == n_restated
+
+
+def test_an_audit_of_what_is_new_names_differences_once_and_moves_on(answered: Path) -> None:
+    with place(answered).store() as store:
+        rows = store.lake.read(AI_INFERENCE, "plant", at.days(0, 1))
+        column = rows.schema.get_field_index("prediction")
+        raised = pa.array(rows["prediction"].to_numpy() + 0.25)
+        tampered = rows.set_column(column, "prediction", raised)
+        store.lake.replace(AI_INFERENCE, "plant", [at.days(0, 1)], tampered, "tampered")
+    bad = fleet(answered, "slots", "audit", "plant", "--new")
+    assert bad.exit_code == 1
+    lines = bad.stdout.splitlines()
+    assert sum("prediction was" in line for line in lines) == 12
+    assert "of 48 windows asked for again" in lines[-1]
+    again = fleet(answered, "slots", "audit", "plant", "--new")
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "0 answers of 0 windows asked for again: 0 differences\n",
+    )
+
+
+def test_a_sample_of_what_is_new_is_audited_where_that_is_asked_for(answered: Path) -> None:
+    done = fleet(answered, "slots", "audit", "plant", "--new", "--windows", "3", "--json")
+    assert json.loads(done.stdout)["windows"] == 3
+
+
+def expire_telemetry(store: Store) -> None:
+    long_after = at.FIRST + 800 * DAY
+    maintenance.expire_telemetry(store, "plant", now=long_after, retention_days=90)
+
+
+def test_answers_whose_site_rows_have_expired_with_the_telemetry_are_counted_only(
+    answered: Path,
+) -> None:
+    with place(answered).store() as store:
+        expire_telemetry(store)
+        with store.door.hold([SITE_KPI], "plant", at.days(0, 1)) as holder:
+            store.door.expire(SITE_KPI, "plant", at.days(0, 1), holder=holder)
+    found = audited(answered)
+    assert (found["windows"], found["windows_gone"]) == (0, 48)
+
+
+def test_answers_whose_site_rows_belong_to_other_settings_now_are_counted_where_telemetry_is_gone(
+    answered: Path,
+) -> None:
+    with place(answered).store() as store:
+        expire_telemetry(store)
+    moved = fleet(answered, "regions", "move", "plant", "MX-0001", "elsewhere", *SINCE)
+    assert moved.exit_code == 0, moved.output
+    found = audited(answered)
+    assert (found["windows"], found["windows_gone"]) == (0, 48)
+
+
+def test_answers_whose_site_rows_stand_are_audited_without_the_telemetry(answered: Path) -> None:
+    with place(answered).store() as store:
+        expire_telemetry(store)
+    found = audited(answered)
+    assert (found["windows"], found["windows_gone"]) == (48, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--new", *SINCE), ("--from", "2026-01-01"), ("--to", "2026-01-01")]
+)
+def test_an_audit_is_of_a_whole_span_or_of_what_is_new(
+    folder: Path, options: tuple[str, ...]
+) -> None:
+    done = fleet(folder, "slots", "audit", "plant", *options)
+    assert done.exit_code == 2
+    assert "Name a span with --from and --to, or --new" in done.stderr
 
 
 def test_a_slot_is_tried_on_the_newest_hour_and_nothing_is_written(folder: Path) -> None:

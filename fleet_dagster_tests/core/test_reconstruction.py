@@ -65,6 +65,13 @@ def test_a_vector_is_what_it_says_reading_by_reading() -> None:
         np.testing.assert_allclose(found[0, i], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_what_a_neighbour_lacks_does_not_change_a_bit_of_a_site() -> None:
+    z = np.random.default_rng(4).normal(size=(2, 40, 3)).astype(np.float32)
+    alone = smoothed(z[:1])
+    z[1, 5:30, 1] = np.nan
+    np.testing.assert_array_equal(smoothed(z)[:1], alone)
+
+
 def test_a_kpi_never_seen_is_absent_and_wild_readings_are_cut_off() -> None:
     u = np.array([[[1e9, -1e9, 3.0]]], np.float32)
     z = standardised(u, np.zeros((1, 3), np.float32), np.array([[1, 1, 0]], np.float32))

@@ -91,7 +91,7 @@ def test_a_defs_folder_loads_without_dg(project: Path, monkeypatch: pytest.Monke
     dg_cli(project, "scaffold", "defs", "fleet_dagster.FleetAggregation", "myfleet")
     monkeypatch.syspath_prepend(str(project / "src"))
     defs = dg.load_from_defs_folder(path_within_project=project / "src" / "plants")
-    assert {s.group_name for s in defs.resolve_all_asset_specs()} == {"myfleet"}
+    assert {s.group_name for s in defs.resolve_all_asset_specs()} == {"myfleet", "myfleet_streams"}
     for name in [n for n in sys.modules if n.split(".")[0] == "plants"]:
         monkeypatch.delitem(sys.modules, name)
 

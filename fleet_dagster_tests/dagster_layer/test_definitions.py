@@ -6,6 +6,7 @@ import pytest
 from fleet_dagster.definitions import build_defs, create_fleet
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import ConfigError
+from fleet_dagster.model.streams import STREAMS
 from fleet_dagster.model.tables import TABLES
 from fleet_dagster_tests.dagster_layer.plants import DERIVED, content, install
 
@@ -35,6 +36,11 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
+def tables(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    """Return the assets that are tables, by key."""
+    return {key: spec for key, spec in specs(defs).items() if key.split("/")[-1] in TABLES}
+
+
 @pytest.mark.parametrize("n_fleets", [0, 1, 4])
 def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     tmp_path: Path, n_fleets: int
@@ -44,12 +50,14 @@ def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     dg.Definitions.validate_loadable(defs)
     assert {key.split("/")[0] for key in specs(defs)} == set(names)
     jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
-    own = {f"{n}_{kind}" for n in names for kind in ("windows", "ai_inference", "trial")}
+    own = {
+        f"{n}_{kind}" for n in names for kind in ("windows", "ai_inference", "trial", "retention")
+    }
     assert jobs == {"lake_maintenance", "purge_event_log", *own}
 
 
 def test_a_fleet_has_an_asset_for_each_table_with_its_own_columns() -> None:
-    found = specs(create_fleet(config()))
+    found = tables(create_fleet(config()))
     assert set(found) == {f"plant/{name}" for name in TABLES}
     for name, table in TABLES.items():
         shown = found[f"plant/{name}"].metadata["dagster/column_schema"]
@@ -68,7 +76,7 @@ def test_a_numbered_column_names_the_kpi_that_it_holds() -> None:
 
 
 def test_the_asset_graph_is_the_pipeline() -> None:
-    found = specs(create_fleet(config()))
+    found = tables(create_fleet(config()))
     assert {k: {d.asset_key.to_user_string() for d in s.deps} for k, s in found.items()} == {
         f"plant/{name}": {f"plant/{dep}" for dep in deps} for name, deps in DEPS.items()
     }
@@ -76,8 +84,10 @@ def test_the_asset_graph_is_the_pipeline() -> None:
 
 def test_every_asset_says_what_it_is_and_whose() -> None:
     for spec in specs(create_fleet(config())).values():
-        assert spec.group_name == "plant"
+        assert spec.description
         assert spec.owners == ["team:fleet-operations"]
+    for spec in tables(create_fleet(config())).values():
+        assert spec.group_name == "plant"
         assert "deltalake" in spec.kinds
         assert TABLES[spec.key.path[-1]].description in (spec.description or "")
         assert spec.partitions_def is not None
@@ -86,8 +96,29 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
 def test_only_telemetry_cannot_be_materialized() -> None:
     graph = create_fleet(config()).resolve_asset_graph()
     made = {key.path[-1] for key in graph.materializable_asset_keys}
-    assert made == {*DERIVED, "ai_inference"}
-    assert {key.path[-1] for key in graph.external_asset_keys} == {"site_telemetry"}
+    assert made == {*DERIVED, "ai_inference", "retention"}
+    known = {key.path[-1] for key in graph.external_asset_keys}
+    assert known == {"site_telemetry", *STREAMS}
+
+
+def test_streams_are_shown_with_columns_retention_and_consumers() -> None:
+    fleet = config()
+    found = specs(create_fleet(fleet))
+    for name, stream in STREAMS.items():
+        spec = found[f"plant/streams/{name}"]
+        assert [d.asset_key.path for d in spec.deps] == [["plant", stream.table.name]]
+        assert spec.metadata["stream"] == f"esn/fleet/plant/{name}"
+        assert spec.metadata["kept_days"] == stream.table.retention_days
+        assert spec.metadata["consumers"] == ", ".join(stream.consumers)
+        shown = spec.metadata["dagster/column_schema"]
+        assert isinstance(shown, dg.TableSchema)
+        assert [c.name for c in shown.columns] == list(stream.table.column_names)
+        assert spec.group_name == "plant_streams"
+
+
+def test_bringing_windows_up_to_date_removes_nothing() -> None:
+    job = create_fleet(config()).resolve_job_def("plant_windows")
+    assert {key.path[-1] for key in job.asset_layer.selected_asset_keys} == set(DERIVED)
 
 
 def test_every_derived_table_has_a_blocking_check() -> None:
@@ -101,7 +132,8 @@ def test_every_derived_table_has_a_blocking_check() -> None:
 def test_two_fleets_merge_into_one_code_location() -> None:
     merged = dg.Definitions.merge(create_fleet(config("north")), create_fleet(config("south")))
     dg.Definitions.validate_loadable(merged)
-    assert {spec.group_name for spec in merged.resolve_all_asset_specs()} == {"north", "south"}
+    groups = {spec.group_name for spec in merged.resolve_all_asset_specs()}
+    assert groups == {"north", "south", "north_streams", "south_streams"}
 
 
 def test_a_fleet_merges_with_assets_of_ones_own() -> None:
@@ -132,12 +164,12 @@ def test_dagster_watches_whether_the_tables_people_look_at_are_fresh() -> None:
 
 def test_the_same_table_of_two_fleets_is_not_taken_for_one() -> None:
     merged = dg.Definitions.merge(create_fleet(config("north")), create_fleet(config("south")))
-    names = [spec.metadata["dagster/table_name"] for spec in merged.resolve_all_asset_specs()]
+    names = [spec.metadata["dagster/table_name"] for spec in tables(merged).values()]
     assert len(set(names)) == len(names)
 
 
 def test_a_mapping_makes_the_same_fleet_as_a_configuration() -> None:
-    found, typed = specs(create_fleet(content())), specs(create_fleet(config()))
+    found, typed = tables(create_fleet(content())), tables(create_fleet(config()))
     assert found.keys() == typed.keys()
     assert len(found) == len(DEPS)
 

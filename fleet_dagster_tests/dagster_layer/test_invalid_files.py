@@ -68,7 +68,7 @@ def test_a_broken_file_is_named_in_the_log_with_its_line(
     place: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil(place, "north")
-    assert groups(build_defs(place)) == {"north", "plant"}
+    assert groups(build_defs(place)) == {"north", "plant", "north_streams", "plant_streams"}
     (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert "north.yaml: line" in record.getMessage()
     assert "goes on as its file last was" in record.getMessage()
@@ -78,7 +78,7 @@ def test_a_broken_file_that_was_never_valid_is_left_out_and_named_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = install(tmp_path, content(), content("north", interval_s=7))
-    assert groups(build_defs(place)) == {"plant"}
+    assert groups(build_defs(place)) == {"plant", "plant_streams"}
     assert "interval_s" in caplog.text
     assert "fleet north is left out" in caplog.text
 

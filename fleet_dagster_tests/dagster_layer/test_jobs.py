@@ -99,7 +99,7 @@ def test_a_second_purge_finds_nothing_to_do(tmp_path: Path, instance: dg.Dagster
         assert kept in ids(instance)
 
 
-def test_lake_maintenance_compacts_and_expires(
+def test_retention_expires_telemetry_by_each_fleets_own_setting(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     installation = install(
@@ -112,8 +112,9 @@ def test_lake_maintenance_compacts_and_expires(
     today = now_us() - now_us() % DAY
     land(installation, today - HOUR, today, batch="fresh")
     land(installation, day_start(0), day_start(0) + HOUR, fleet="other", batch="other")
-    job = build_defs(installation).resolve_job_def("lake_maintenance")
-    assert job.execute_in_process(instance=instance).success
+    defs = build_defs(installation)
+    for name in ("plant_retention", "other_retention", "lake_maintenance"):
+        assert defs.resolve_job_def(name).execute_in_process(instance=instance).success
     with installation.store() as store:
         assert "2026-01-01" in expired_days(store, "plant", Span(0, today))
         assert expired_days(store, "other", Span(0, today)) == []

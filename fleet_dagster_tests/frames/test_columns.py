@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +99,18 @@ def test_landed_rows_keep_types_where_unusable_ones_have_nulls() -> None:
     assert {str(landed[name].dtype) for name in ("status", "quality")} == {"int8"}
     assert str(landed["fault_count"].dtype) == "int32"
     assert str(landed["sequence"].dtype) == "int64"
+
+
+def test_the_lists_of_a_column_are_arrays_wherever_it_was_cut() -> None:
+    column = frames.lists(
+        pa.array([1.0, 2.0, 3.0], pa.float32()),
+        np.array([0, 2, 2, 2, 3], dtype=np.int32),
+        np.array([False, False, True, False]),
+    )
+    for whole, expected in (
+        (column, [[1, 2], [], [], [3]]),
+        (column[2:], [[], [3]]),
+        (pd.concat([column[:1], column[3:]], ignore_index=True), [[1, 2], [3]]),
+        (column[:0], []),
+    ):
+        assert [cell.tolist() for cell in frames.cells(whole)] == expected

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fleet_dagster.core.windows import DAY, MINUTE, Span
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
 from fleet_dagster.storage.anomalies import Incident
 from fleet_dagster.views.incident_table import SHOWN, incident_table
 from fleet_dagster.views.score_figures import ScoreGrid
@@ -79,6 +79,30 @@ def test_the_picture_has_a_background_a_threshold_and_the_sites_names() -> None:
     assert len(list(tree.iter(f"{SVG}path"))) == SITES
 
 
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (MINUTE, ["00:00"]),
+        (HOUR, ["00:00", "00:10", "00:20", "00:30", "00:40", "00:50"]),
+        (DAY, ["00:00", "04:00", "08:00", "12:00", "16:00", "20:00"]),
+        (2 * DAY, ["01-05 00:00", "01-05 12:00", "01-06 00:00", "01-06 12:00"]),
+        (7 * DAY, ["01-05", "01-06", "01-07", "01-08", "01-09", "01-10", "01-11"]),
+        (30 * DAY, ["01-05", "01-10", "01-15", "01-20", "01-25", "01-30"]),
+    ],
+)
+def test_the_axis_names_round_instants_once_each(length: int, expected: list[str]) -> None:
+    span = Span(MIDNIGHT, MIDNIGHT + length)
+    texts = [t.text for t in drawn(grid(np.full((1, 5), 0.2)), span).iter(f"{SVG}text")]
+    labels = texts[texts.index("1") + 1 :]
+    assert labels[: len(expected) + 1] == [*expected, "anomalous above 0.5"]
+
+
+def test_an_axis_that_begins_between_round_instants_names_those_within() -> None:
+    span = Span(MIDNIGHT + 70 * MINUTE, MIDNIGHT + 70 * MINUTE + 500 * DAY)
+    texts = [t.text for t in drawn(grid(np.full((1, 5), 0.2)), span).iter(f"{SVG}text")]
+    assert texts[texts.index("1") + 1] == "01-06"
+
+
 def test_names_with_signs_of_markup_are_only_text() -> None:
     one = ScoreGrid.of(
         pa.table(
@@ -133,8 +157,19 @@ def test_incidents_are_a_table() -> None:
     lines = incident_table([incident()], "2026-01-05T13:00:00Z").splitlines()
     assert lines[0] == "Open at 2026-01-05T13:00:00Z:"
     assert lines[-1] == (
-        "| `a1` | 2026-01-05 12:00:00 UTC | fleet wide | critical | 2: S1, S2 | S1, temp | 93% |"
+        "| 01-05 12:00 | critical, fleet wide, 93% sure | 2 sites: S1, S2; origin S1, temp | `a1` |"
     )
+
+
+def test_a_lone_site_is_named_once() -> None:
+    alone = incident(sites=("S1",), pattern="isolated", confidence=0.994)
+    row = incident_table([alone], "now").splitlines()[-1]
+    assert row == "| 01-05 12:00 | critical, isolated, 99% sure | S1, temp | `a1` |"
+
+
+def test_nothing_is_called_certain() -> None:
+    row = incident_table([incident(confidence=0.99999)], "now").splitlines()[-1]
+    assert ", >99% sure |" in row
 
 
 def test_an_undetermined_origin_names_its_candidates_and_a_pipe_breaks_no_cell() -> None:

@@ -68,7 +68,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     description: str = ""
-    retention_days: int | None = None
+    retention_days: int = 90
+    """How long it is kept, unless a fleet says otherwise. [d]"""
     stream: str | None = None
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 

@@ -137,3 +137,110 @@ lake_versions = sa.Table(
     sa.Column("version", BigInt, nullable=False),
 )
 """Version of each lake table by its last logged write: an older one has lost commits."""
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("consumer", sa.String(64), primary_key=True),
+    sa.Column("position", BigInt, nullable=False),
+    sa.Column("part_seq", BigInt, nullable=False),
+    sa.Column("part_until", BigInt, nullable=False),
+    sa.Column("created_at", BigInt, nullable=False),
+    sa.Column("moved_at", BigInt, nullable=False),
+)
+"""How far each consumer of a stream has come: every entry up to `position`, and of entry `part_seq` the windows before `part_until`."""
+
+missed = sa.Table(
+    "missed",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("consumer", sa.String(64), primary_key=True),
+    sa.Column("window_start", BigInt, primary_key=True),
+    sa.Column("window_end", BigInt, nullable=False),
+    sa.Column("n_entries", BigInt, nullable=False),
+    sa.Column("recorded_at", BigInt, nullable=False),
+)
+"""Days of a stream that expired before a consumer had read them."""
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("alert_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("rule", sa.String(16), nullable=False),
+    sa.Column("subject", sa.String(256), nullable=False),
+    sa.Column("active", sa.Integer, nullable=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("headline", sa.String(512), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("is_present", sa.Boolean, nullable=False),
+    sa.Column("changed_at", BigInt, nullable=False),
+    sa.Column("held_us", BigInt, nullable=False),
+    sa.Column("hold_us", BigInt, nullable=False),
+    sa.Column("patience_us", BigInt, nullable=False),
+    sa.Column("first_at", BigInt, nullable=False),
+    sa.Column("opened_at", BigInt, nullable=True),
+    sa.Column("resolved_at", BigInt, nullable=True),
+    sa.Column("parent_id", BigInt, nullable=True),
+    sa.Column("is_muted", sa.Boolean, nullable=False),
+    sa.Column("told", sa.Text, nullable=False),
+    sa.Column("owed", sa.Boolean, nullable=False),
+    sa.Column("acked_at", BigInt, nullable=True),
+    sa.Column("acked_by", sa.String(128), nullable=True),
+    sa.Column("note", sa.Text, nullable=True),
+    sa.Column("truth", sa.String(16), nullable=True),
+    sa.Column("cause", sa.String(128), nullable=True),
+    sa.UniqueConstraint("fleet", "rule", "subject", "active", name="uq_alerts_active"),
+    sa.Index("ix_alerts_resolved", "fleet", "resolved_at"),
+)
+"""Alerts; `active` is 1 until one is resolved and null from then on, so that a subject has one active alert at most."""
+
+alert_progress = sa.Table(
+    "alert_progress",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("rule", sa.String(16), primary_key=True),
+    sa.Column("judged_through", BigInt, nullable=False),
+)
+"""Until when each rule has been judged."""
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("notification_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("destination", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("alert_ids", sa.Text, nullable=False),
+    sa.Column("title", sa.String(512), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", BigInt, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_try_at", BigInt, nullable=False),
+    sa.Column("ended_at", BigInt, nullable=True),
+    sa.Column("error", sa.String(512), nullable=True),
+    sa.Index("ix_notifications_waiting", "fleet", "state", "destination", "notification_id"),
+)
+"""Messages, one for each destination, in the order in which they are sent; addresses are in the configuration only."""
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("silence_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("rule", sa.String(16), nullable=True),
+    sa.Column("subject", sa.String(256), nullable=False),
+    sa.Column("starts_at", BigInt, nullable=False),
+    sa.Column("ends_at", BigInt, nullable=False),
+    sa.Column("reason", sa.String(512), nullable=False),
+    sa.Column("created_by", sa.String(128), nullable=False),
+    sa.Column("ended_by", sa.String(128), nullable=True),
+    sa.Index("ix_silences_fleet", "fleet", "ends_at"),
+)
+"""Spans in which alerts of a fleet are recorded but not sent."""
