@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from fleet_dagster.model.alerts import AlertSettings
 from fleet_dagster.model.errors import RuleError
+from fleet_dagster.model.ledger import LedgerSettings
 from fleet_dagster.model.names import Identifier
 from fleet_dagster.model.profiles import (
     PRESETS,
@@ -188,6 +189,8 @@ class FleetConfig(Frozen):
     """How the columns of telemetry files are called."""
     alerts: AlertSettings = AlertSettings()
     """Who is told what, and when."""
+    ledger: LedgerSettings = LedgerSettings()
+    """The history of fleet_kpi that cannot be rewritten silently, and who witnesses it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -143,3 +143,11 @@ class ModelError(FleetError, ValueError):
     def __init__(self, model: str, problem: str, advice: str) -> None:
         self.model, self.problem, self.advice = model, problem, advice
         super().__init__(f"{model}: {problem}. {advice}")
+
+
+class LedgerError(FleetError, ValueError):
+    """A ledger, one of its notes, proofs or keys is not what it must be, or cannot be used as asked."""
+
+    def __init__(self, what: str, problem: str, advice: str) -> None:
+        self.what, self.problem, self.advice = what, problem, advice
+        super().__init__(f"{what}: {problem}. {advice}.")

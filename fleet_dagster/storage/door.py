@@ -226,7 +226,7 @@ class Door:
     ) -> list[Entry]:
         """Return the log entries: one for each contiguous range, UTC day, and version of the inputs."""
         return [
-            _entry(write, kind, part)
+            _entry(write, kind, part, self.history.imprints.own())
             for kind, spans in (("append", appended), ("restate", changed))
             for span in spans
             for day in span.days()
@@ -280,7 +280,7 @@ def lease_keys(table: Table, fleet: str, span: Span) -> list[str]:
     return [f"{table.name}/{fleet}/{floor_to(day.start, DAY) // DAY}" for day in span.days()]
 
 
-def _entry(write: Write, kind: str, span: Span) -> Entry:
+def _entry(write: Write, kind: str, span: Span, imprint: str) -> Entry:
     own = changes.within(write.rows, span)
     inputs = [c for c in write.covered if c.span.overlaps(span)]
     return Entry(
@@ -294,4 +294,5 @@ def _entry(write: Write, kind: str, span: Span) -> Entry:
         inputs=inputs[-1].inputs if inputs else "",
         run_id=write.run_id,
         intent_id="",
+        imprint=imprint,
     )

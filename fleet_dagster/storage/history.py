@@ -12,6 +12,7 @@ from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.control.schema import BigInt, commit_log, intents, lake_versions
 from fleet_dagster.storage.coverage import Coverage
 from fleet_dagster.storage.cursors import Cursors
+from fleet_dagster.storage.imprints import Imprints
 
 EXPIRE = "expire"
 """Kind of the entries that tell that rows were removed, their retention being over."""
@@ -51,6 +52,8 @@ class Entry:
     intent_id: str
     seq: int = 0
     recorded_at: int = 0
+    imprint: str = ""
+    """Digest of what software wrote it, see `storage.imprints`; empty where that is not known."""
 
 
 class History:
@@ -60,6 +63,7 @@ class History:
         self.control = control
         self.coverage = Coverage(control)
         self.cursors = Cursors(control)
+        self.imprints = Imprints(control)
 
     def record(self, tx: sa.Connection, entries: Sequence[Entry]) -> None:
         """Append entries, numbered in the order in which they are committed."""
@@ -82,6 +86,7 @@ class History:
                 "run_id": e.run_id,
                 "intent_id": e.intent_id,
                 "recorded_at": now,
+                "imprint": e.imprint,
             }
             for seq, e in zip(numbers, entries, strict=True)
         ]
@@ -124,6 +129,7 @@ class History:
                     r.intent_id,
                     r.seq,
                     r.recorded_at,
+                    r.imprint or "",
                 )
                 for r in tx.execute(query.order_by(commit_log.c.seq).limit(limit))
             ]

@@ -22,10 +22,12 @@ class Installation:
     """Holds one watched folder for each fleet."""
     models_folder: Path
     """Holds the files of AI models."""
+    keys_folder: Path
+    """Holds the ledgers' private keys."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, folder: Path) -> "Installation":
-        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE, FLEET_CONTROL_URL, FLEET_INBOX and FLEET_MODELS; by default all lies below `folder`."""
+        """Read FLEET_HOME, FLEET_FLEETS, FLEET_LAKE, FLEET_CONTROL_URL, FLEET_INBOX, FLEET_MODELS and FLEET_KEYS; by default all lies below `folder`."""
         home = Path(environment.get("FLEET_HOME") or folder / ".fleet").expanduser().absolute()
         return cls(
             home=home,
@@ -38,6 +40,9 @@ class Installation:
             .expanduser()
             .absolute(),
             models_folder=Path(environment.get("FLEET_MODELS") or home / "models")
+            .expanduser()
+            .absolute(),
+            keys_folder=Path(environment.get("FLEET_KEYS") or home / "keys")
             .expanduser()
             .absolute(),
         )
@@ -56,13 +61,16 @@ class Installation:
             "FLEET_CONTROL_URL": self.control_url,
             "FLEET_INBOX": str(self.inbox_root),
             "FLEET_MODELS": str(self.models_folder),
+            "FLEET_KEYS": str(self.keys_folder),
             "DAGSTER_HOME": str(self.dagster_home),
         }
 
     def store(self) -> Store:
         """Open the storage, creating what is missing."""
         self.home.mkdir(parents=True, exist_ok=True)
-        return Store.of(self.lake_root, self.control_url, models=self.models_folder)
+        return Store.of(
+            self.lake_root, self.control_url, models=self.models_folder, keys=self.keys_folder
+        )
 
     def files(self) -> list[Path]:
         """Return the fleets' files, in order of name."""

@@ -98,6 +98,7 @@ def _replace(history: History, run: Sequence[Entry]) -> None:
         "digest": hashlib.sha256(digests).hexdigest()[:32],
         "landing": min(e.landing for e in run),
         "recorded_at": max(e.recorded_at for e in run),
+        "imprint": newest.imprint if len({e.imprint for e in run}) == 1 else "",
     }
     seqs = [e.seq for e in run if e.seq != newest.seq]
     with history.control.transaction() as tx:

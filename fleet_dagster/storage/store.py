@@ -34,15 +34,18 @@ class Store:
     history: History
     models: Path = Path("models")
     """Folder of the files of AI models."""
+    keys: Path = Path("keys")
+    """Folder of the ledgers' private keys."""
 
     @classmethod
     def at(cls, home: Path, *, checkpoint: Checkpoint | None = None) -> "Store":
-        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`, models in `models/`."""
+        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`, models in `models/`, keys in `keys/`."""
         home.mkdir(parents=True, exist_ok=True)
         return cls.of(
             str(home / "lake"),
             f"sqlite:///{home / 'control.db'}",
             models=home / "models",
+            keys=home / "keys",
             checkpoint=checkpoint,
         )
 
@@ -53,6 +56,7 @@ class Store:
         control_url: str,
         *,
         models: Path = Path("models"),
+        keys: Path = Path("keys"),
         checkpoint: Checkpoint | None = None,
     ) -> "Store":
         """Open the storage at a lake root and a control database, create what is missing, and mend what a crash left open."""
@@ -67,7 +71,7 @@ class Store:
         except BaseException:
             control.dispose()
             raise
-        return cls(lake, control, door, history, models)
+        return cls(lake, control, door, history, models, keys)
 
     def close(self) -> None:
         """Close the connections to the control database."""

@@ -86,6 +86,7 @@ commit_log = sa.Table(
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("intent_id", sa.String(32), nullable=False),
     sa.Column("recorded_at", BigInt, nullable=False),
+    sa.Column("imprint", sa.String(64), nullable=True),
     sa.Index("ix_commit_log_range", "fleet", "table_name", "window_start"),
     sa.Index("ix_commit_log_seq", "fleet", "table_name", "seq"),
 )
@@ -244,3 +245,68 @@ silences = sa.Table(
     sa.Index("ix_silences_fleet", "fleet", "ends_at"),
 )
 """Spans in which alerts of a fleet are recorded but not sent."""
+
+imprints = sa.Table(
+    "imprints",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("recorded_at", BigInt, nullable=False),
+)
+"""What software wrote entries of the commit log, and where it ran."""
+
+ledgers = sa.Table(
+    "ledgers",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("origin", sa.String(200), nullable=False),
+    sa.Column("size", BigInt, nullable=False),
+)
+"""Name and size of each fleet's ledger."""
+
+ledger_entries = sa.Table(
+    "ledger_entries",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("window_start", BigInt, nullable=True),
+    sa.Column("revision", sa.Integer, nullable=True),
+    sa.Column("row_digest", sa.LargeBinary(32), nullable=True),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint(
+        "fleet", "window_start", "revision", "row_digest", name="uq_ledger_entries_row"
+    ),
+)
+"""Entries of the ledgers, the bytes as they were hashed; a row of a window is in it once."""
+
+ledger_tiles = sa.Table(
+    "ledger_tiles",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
+)
+"""Hashes of the ledgers' trees, up to 256 neighbours of one level together."""
+
+ledger_checkpoints = sa.Table(
+    "ledger_checkpoints",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("size", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("created_at", BigInt, nullable=False),
+)
+"""Signed checkpoints of the ledgers, as they were signed."""
+
+ledger_cosignatures = sa.Table(
+    "ledger_cosignatures",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("size", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("witness", sa.String(200), primary_key=True),
+    sa.Column("line", sa.Text, nullable=False),
+    sa.Column("received_at", BigInt, nullable=False),
+)
+"""Signature lines of witnesses, by the checkpoint that they vouch for."""

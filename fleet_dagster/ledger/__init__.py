@@ -1,0 +1,1 @@
+"""The ledger: a history of fleet KPIs that cannot be rewritten silently."""

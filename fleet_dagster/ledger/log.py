@@ -1,0 +1,275 @@
+"""The stored log of one fleet: entries, tiles and checkpoints in the control database, written in one transaction a batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from fleet_dagster.core.windows import Span
+from fleet_dagster.ledger.merkle import Frontier, leaf_hash
+from fleet_dagster.ledger.note import Note, Signature, parse_signatures
+from fleet_dagster.ledger.tiles import Tiles
+from fleet_dagster.model.errors import LedgerError
+from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.control.engine import Control
+from fleet_dagster.storage.control.schema import (
+    ledger_checkpoints,
+    ledger_cosignatures,
+    ledger_entries,
+    ledger_tiles,
+    ledgers,
+)
+
+PAGE = 10_000
+"""Entries that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Name and size of a log as it is stored."""
+
+    origin: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An entry about to be appended, and by what it is found again."""
+
+    entry: bytes
+    kind: str
+    window_start: int | None = None
+    revision: int | None = None
+    row_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """An entry as it is stored."""
+
+    number: int
+    leaf: Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A checkpoint as it was signed, and the lines of those who vouched for it since."""
+
+    size: int
+    content: str
+    """The note, as it is stored: it may have been tampered with, and is to be parsed."""
+    created_at: int
+    lines: Mapping[str, str]
+    """Signature lines by witness."""
+
+    def note(self) -> Note:
+        """Return the note with all signatures.
+
+        Raises
+        ------
+        LedgerError
+            What is stored is no note.
+        """
+        what = f"checkpoint of size {self.size}"
+        added = [s for line in self.lines.values() for s in parse_signatures(line, what=what)]
+        return Note.parse(self.content, what=what).signed_also(*added)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Leaves to append to a log of a certain size, with the new tiles and the checkpoint that they lead to."""
+
+    head: Head
+    leaves: Sequence[Leaf]
+    tiles: Sequence[tuple[int, int, bytes]]
+    root: bytes
+
+    @property
+    def size(self) -> int:
+        """Size of the log with them."""
+        return self.head.size + len(self.leaves)
+
+
+class Log:
+    """Reads and writes one fleet's log."""
+
+    def __init__(self, control: Control, fleet: str) -> None:
+        self.control, self.fleet = control, fleet
+
+    def head(self) -> Head | None:
+        """Return name and size; None where there is no log yet."""
+        query = sa.select(ledgers.c.origin, ledgers.c.size).where(ledgers.c.fleet == self.fleet)
+        with self.control.reading() as tx:
+            row = tx.execute(query).first()
+        return None if row is None else Head(str(row.origin), int(row.size))
+
+    def begin(self, origin: str) -> Head:
+        """Return the head of the log, which is made if there is none.
+
+        Raises
+        ------
+        LedgerError
+            The log has another name: it is signed with that, and cannot be renamed.
+        """
+        found = self.head()
+        if found is None:
+            row = {"fleet": self.fleet, "origin": origin, "size": 0}
+            try:
+                with self.control.transaction() as tx:
+                    tx.execute(sa.insert(ledgers), [row])
+            except sa.exc.IntegrityError:  # another process has just begun it
+                return self.begin(origin)
+            return Head(origin, 0)
+        if found.origin != origin:
+            raise LedgerError(
+                f"ledger of fleet {self.fleet!r}",
+                f"it is called {found.origin!r}, but the configuration calls it {origin!r}",
+                f"Set ledger.origin to {found.origin!r}: whoever trusts the log knows it by that name",
+            )
+        return found
+
+    def tiles(self) -> Tiles:
+        """Return the stored tiles. They are what they were when each was read first."""
+        return Tiles(self._read_tile)
+
+    def prepare(self, head: Head, leaves: Sequence[Leaf]) -> Batch:
+        """Compute what appending leaves to the log at a size makes of its tree."""
+        tiles = self.tiles()
+        frontier = Frontier.at(head.size, tiles.node)
+        hashes = [leaf_hash(leaf.entry) for leaf in leaves]
+        grown = list(tiles.grown(head.size, hashes))
+        frontier.extend(hashes)
+        return Batch(head, leaves, grown, frontier.root())
+
+    def append(self, tx: sa.Connection, batch: Batch, note: Note | None) -> None:
+        """Write a batch and its checkpoint as part of a transaction.
+
+        Raises
+        ------
+        LedgerError
+            The log has grown since the batch was prepared: another process appended to it.
+        """
+        same = (ledgers.c.fleet == self.fleet, ledgers.c.size == batch.head.size)
+        grown = tx.execute(sa.update(ledgers).where(*same).values(size=batch.size))
+        if not grown.rowcount:
+            raise LedgerError(
+                f"ledger {batch.head.origin!r}",
+                f"it no longer has {batch.head.size} entries: another process appended to it",
+                "Nothing was written; run the same again",
+            )
+        rows = [
+            {
+                "fleet": self.fleet,
+                "number": number,
+                "kind": leaf.kind,
+                "window_start": leaf.window_start,
+                "revision": leaf.revision,
+                "row_digest": leaf.row_digest,
+                "entry": leaf.entry,
+            }
+            for number, leaf in enumerate(batch.leaves, start=batch.head.size)
+        ]
+        if rows:
+            tx.execute(sa.insert(ledger_entries), rows)
+        self._put_tiles(tx, batch.tiles)
+        if note is not None:
+            self._put_checkpoint(tx, batch.size, note)
+
+    def entries(self, start: int = 0, end: int | None = None) -> Iterator[StoredLeaf]:
+        """Yield stored entries in order of number; those that are missing are left out."""
+        at, table = start, ledger_entries
+        while end is None or at < end:
+            query = sa.select(table).where(table.c.fleet == self.fleet, table.c.number >= at)
+            if end is not None:
+                query = query.where(table.c.number < end)
+            with self.control.reading() as tx:
+                rows = tx.execute(query.order_by(table.c.number).limit(PAGE)).all()
+            if not rows:
+                return
+            yield from (_stored(row) for row in rows)
+            at = int(rows[-1].number) + 1
+
+    def of_windows(self, span: Span) -> list[StoredLeaf]:
+        """Return the entries of rows of a span's windows, in order of number."""
+        c = ledger_entries.c
+        query = sa.select(ledger_entries).where(
+            c.fleet == self.fleet, c.window_start >= span.start, c.window_start < span.end
+        )
+        with self.control.reading() as tx:
+            return [_stored(row) for row in tx.execute(query.order_by(c.number))]
+
+    def of_kind(self, kind: str) -> list[StoredLeaf]:
+        """Return the entries of a rare kind, in order of number."""
+        c = ledger_entries.c
+        query = sa.select(ledger_entries).where(c.fleet == self.fleet, c.kind == kind)
+        with self.control.reading() as tx:
+            return [_stored(row) for row in tx.execute(query.order_by(c.number))]
+
+    def checkpoints(self, *, since: int = 0) -> list[StoredCheckpoint]:
+        """Return the checkpoints of a size and more, from the smallest to the largest."""
+        c, w = ledger_checkpoints.c, ledger_cosignatures.c
+        with self.control.reading() as tx:
+            lines: dict[int, dict[str, str]] = {}
+            for row in tx.execute(
+                sa.select(w.size, w.witness, w.line)
+                .where(w.fleet == self.fleet, w.size >= since)
+                .order_by(w.size, w.witness)
+            ):
+                lines.setdefault(int(row.size), {})[str(row.witness)] = str(row.line)
+            query = sa.select(ledger_checkpoints).where(c.fleet == self.fleet, c.size >= since)
+            rows = tx.execute(query.order_by(c.size)).all()
+        return [
+            StoredCheckpoint(
+                int(r.size), str(r.note), int(r.created_at), lines.get(int(r.size), {})
+            )
+            for r in rows
+        ]
+
+    def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """Return the largest checkpoint; None where nothing was ever signed."""
+        c = ledger_checkpoints.c
+        query = sa.select(sa.func.max(c.size)).where(c.fleet == self.fleet)
+        with self.control.reading() as tx:
+            size = tx.execute(query).scalar()
+        return None if size is None else self.checkpoints(since=int(size))[-1]
+
+    def attach(self, size: int, witness: str, signature: Signature) -> None:
+        """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
+        t, row = ledger_cosignatures, {"line": signature.line, "received_at": now_us()}
+        same = (t.c.fleet == self.fleet, t.c.size == size, t.c.witness == witness)
+        with self.control.transaction() as tx:
+            if not tx.execute(sa.update(t).where(*same).values(**row)).rowcount:
+                key = {"fleet": self.fleet, "size": size, "witness": witness}
+                tx.execute(sa.insert(t), [key | row])
+
+    def _read_tile(self, level: int, number: int) -> bytes:
+        c = ledger_tiles.c
+        query = sa.select(c.hashes).where(
+            c.fleet == self.fleet, c.level == level, c.number == number
+        )
+        with self.control.reading() as tx:
+            return bytes(tx.execute(query).scalar() or b"")
+
+    def _put_tiles(self, tx: sa.Connection, tiles: Sequence[tuple[int, int, bytes]]) -> None:
+        t = ledger_tiles
+        new: list[dict[str, Any]] = []  # Any: a row's values
+        for level, number, hashes in tiles:
+            same = (t.c.fleet == self.fleet, t.c.level == level, t.c.number == number)
+            if not tx.execute(sa.update(t).where(*same).values(hashes=hashes)).rowcount:
+                key = {"fleet": self.fleet, "level": level, "number": number}
+                new.append(key | {"hashes": hashes})
+        if new:
+            tx.execute(sa.insert(t), new)
+
+    def _put_checkpoint(self, tx: sa.Connection, size: int, note: Note) -> None:
+        t, values = ledger_checkpoints, {"note": note.content, "created_at": now_us()}
+        same = (t.c.fleet == self.fleet, t.c.size == size)
+        if not tx.execute(sa.update(t).where(*same).values(**values)).rowcount:
+            tx.execute(sa.insert(t), [{"fleet": self.fleet, "size": size} | values])
+
+
+def _stored(row: Any) -> StoredLeaf:  # Any: a row of the database
+    digest = None if row.row_digest is None else bytes(row.row_digest)
+    leaf = Leaf(bytes(row.entry), str(row.kind), row.window_start, row.revision, digest)
+    return StoredLeaf(int(row.number), leaf)
