@@ -53,6 +53,16 @@ class StoredLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRow:
+    """What is stored beside the entry of a row, by which it is found."""
+
+    number: int
+    window_start: int
+    revision: int
+    row_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """A checkpoint as it was signed, and the lines of those who vouched for it since."""
 
@@ -198,6 +208,20 @@ class Log:
         )
         with self.control.reading() as tx:
             return [_stored(row) for row in tx.execute(query.order_by(c.number))]
+
+    def known_rows(self, span: Span) -> list[KnownRow]:
+        """Return which rows of a span's windows are recorded, in order of number."""
+        c = ledger_entries.c
+        query = (
+            sa.select(c.number, c.window_start, c.revision, c.row_digest)
+            .where(c.fleet == self.fleet)
+            .where(c.window_start >= span.start, c.window_start < span.end)
+        )
+        with self.control.reading() as tx:
+            return [
+                KnownRow(int(r.number), int(r.window_start), int(r.revision), bytes(r.row_digest))
+                for r in tx.execute(query.order_by(c.number))
+            ]
 
     def of_kind(self, kind: str) -> list[StoredLeaf]:
         """Return the entries of a rare kind, in order of number."""

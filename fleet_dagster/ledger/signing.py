@@ -108,13 +108,8 @@ class VerifierKey:
         if len(value) <= time_bytes or (self.kind.has_time and time_of(signature) >= 1 << 63):
             return False
         message = _message(self.kind, self.name, text, value[:time_bytes])
-        public = (
-            MLDSA44PublicKey.from_public_bytes(self.public)
-            if self.kind is Kind.MLDSA44_COSIGNATURE
-            else Ed25519PublicKey.from_public_bytes(self.public)
-        )
         try:
-            public.verify(value[time_bytes:], message)
+            public_key(self).verify(value[time_bytes:], message)
         except InvalidSignature:
             return False
         return True
@@ -144,6 +139,13 @@ def signed(checkpoint: Checkpoint, keys: Sequence[SigningKey], *, time: int) -> 
     """Return a checkpoint's note, signed with each key."""
     text = checkpoint.text
     return Note(text, tuple(key.sign(text, time=time) for key in keys))
+
+
+def public_key(key: VerifierKey) -> Ed25519PublicKey | MLDSA44PublicKey:
+    """Return the key as the library that verifies knows it."""
+    if key.kind is Kind.MLDSA44_COSIGNATURE:
+        return MLDSA44PublicKey.from_public_bytes(key.public)
+    return Ed25519PublicKey.from_public_bytes(key.public)
 
 
 def time_of(signature: Signature) -> int:

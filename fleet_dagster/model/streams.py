@@ -19,6 +19,7 @@ CONSUMERS: Mapping[str, str] = {
     "ai_training": "Keeps labelled training sets up to date",
     "ai_audit": "Recomputes what AI models were fed, and reports differences",
     "streamsight": "Metrics of every node",
+    "ledger": "Keeps the history that cannot be rewritten silently",
 }
 """The consumers that come with the package, and what each is for; anybody may add others."""
 
@@ -43,7 +44,9 @@ class Stream:
 STREAMS: Mapping[str, Stream] = {
     s.name: s
     for s in (
-        Stream(FLEET_KPI, ("ops_dashboard", "fleet_console", "ai_training", "streamsight")),
+        Stream(
+            FLEET_KPI, ("ops_dashboard", "fleet_console", "ai_training", "streamsight", "ledger")
+        ),
         Stream(REGIONAL_HEALTH, ("ops_dashboard", "fleet_console", "streamsight")),
         Stream(SITE_RANKING, ("ops_dashboard", "fleet_console")),
         Stream(FLEET_CORRELATION, ("ops_dashboard", "fleet_console", "alerting")),

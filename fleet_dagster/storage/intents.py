@@ -105,12 +105,19 @@ class Intents:
 
     def expiring(self, table: str, fleet: str) -> list[Span]:
         """Return the days of a table that are being removed, their removal not yet being logged."""
+        found = self._open(table, fleet)
+        return [e.span for intent in found if intent.expires for e in intent.entries]
+
+    def under_way(self, table: str, fleet: str) -> list[Span]:
+        """Return the windows of a table that are being written or removed, that not yet being logged."""
+        return [e.span for intent in self._open(table, fleet) for e in intent.entries]
+
+    def _open(self, table: str, fleet: str) -> list[Intent]:
         query = sa.select(intents.c.payload).where(
             intents.c.table_name == table, intents.c.fleet == fleet
         )
         with self.control.reading() as tx:
-            found = [Intent.load(row.payload) for row in tx.execute(query)]
-        return [e.span for intent in found if intent.expires for e in intent.entries]
+            return [Intent.load(row.payload) for row in tx.execute(query)]
 
     def _recover_one(self, intent_id: str) -> bool:
         """Reconcile one intent, unless somebody else did while we waited for it."""

@@ -1,7 +1,7 @@
 """Subscriptions: a consumer reads a stream from where it left off; at least once, in order, one process at a time."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import sqlalchemy as sa
@@ -15,8 +15,13 @@ from fleet_dagster.storage.store import Store
 from fleet_dagster.streams.deliveries import Delivery, Reader
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+Also = Callable[[sa.Connection], None]
 PATIENCE_S = 2.0
 """How long to wait for another process of the same consumer to end."""
+
+
+def _nothing(_tx: sa.Connection) -> None:
+    """Do nothing."""
 
 
 class Subscription:
@@ -30,13 +35,13 @@ class Subscription:
         at = self.cursor
         return self.reader.after(at.position, part_seq=at.part_seq, part_until=at.part_until)
 
-    def done(self, delivery: Delivery) -> None:
-        """Record that a delivery was consumed, and all before it."""
+    def done(self, delivery: Delivery, *, also: Also = _nothing) -> None:
+        """Record that a delivery was consumed, and all before it; in the same transaction, do `also`."""
         seq = delivery.seq
         if delivery.piece.ends_entry:
-            self._move(seq)
+            self._move(seq, also=also)
         else:
-            self._move(seq - 1, part_seq=seq, part_until=delivery.span.end)
+            self._move(seq - 1, part_seq=seq, part_until=delivery.span.end, also=also)
 
     def rewind(self, position: int) -> None:
         """Go on after entry `position`, whether that lies behind or ahead."""
@@ -52,10 +57,16 @@ class Subscription:
         """
         Leases(self.reader.store.control).confirm(tx, self.holder)
 
-    def _move(self, position: int, *, part_seq: int = 0, part_until: int = 0) -> None:
+    def _move(
+        self, position: int, *, part_seq: int = 0, part_until: int = 0, also: Also = _nothing
+    ) -> None:
+        def confirm(tx: sa.Connection) -> None:
+            self.confirm(tx)
+            also(tx)
+
         move = self.reader.store.cursors.move
         self.cursor = move(
-            self.cursor, position, part_seq=part_seq, part_until=part_until, confirm=self.confirm
+            self.cursor, position, part_seq=part_seq, part_until=part_until, confirm=confirm
         )
 
 

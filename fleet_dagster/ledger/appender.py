@@ -1,0 +1,299 @@
+"""The appender: follows the commit log of fleet_kpi, and records every row, restatement and removal, in order and once.
+
+A batch of entries, its tiles, its checkpoint and the appender's place in the stream are one transaction: whoever is killed
+half-way has written nothing. The leases of the stream's cursor let one appender of a fleet write at a time.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from fleet_dagster.core.windows import Span, iso
+from fleet_dagster.ledger.entries import (
+    MATERIALIZATION,
+    RETENTION,
+    KpiEntry,
+    RareEntry,
+    Row,
+    Rows,
+    numbered,
+)
+from fleet_dagster.ledger.keystore import Keys, KeyStore
+from fleet_dagster.ledger.log import Batch, Head, KnownRow, Log
+from fleet_dagster.ledger.note import Checkpoint, Note
+from fleet_dagster.ledger.rotation import rotation_entry
+from fleet_dagster.ledger.signing import signed
+from fleet_dagster.model.config import FleetConfig, content_digest
+from fleet_dagster.model.errors import StreamError
+from fleet_dagster.model.streams import STREAMS
+from fleet_dagster.model.tables import FLEET_KPI
+from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.store import Store
+from fleet_dagster.streams.deliveries import Delivery
+from fleet_dagster.streams.subscription import Subscription, subscribe
+
+STREAM = STREAMS[str(FLEET_KPI.stream)]
+CONSUMER = "ledger"
+BATCH_ROWS = 50_000
+"""Rows of a batch, about: so many are held in memory, and signed together."""
+PATIENCE_S = 60.0
+"""How long to wait for another appender of the same fleet to end."""
+POLL_S = 0.2
+Progress = Callable[[int, int], None]
+"""Told how many entries of the commit log are recorded, and how many there are in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an appender did."""
+
+    origin: str
+    size: int
+    """Entries of the log after it."""
+    n_entries: int
+    """Entries that it appended."""
+    n_rows: int
+    """Of these, rows of windows."""
+    n_missed: int = 0
+    """Entries of the commit log whose rows expired before they were recorded."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A batch in the making."""
+
+    head: Head
+    rows: list[KpiEntry] = field(default_factory=list)
+    rare: list[RareEntry] = field(default_factory=list)
+    commits: list[dict[str, Any]] = field(default_factory=list)  # Any: what JSON can hold
+    imprints: set[str] = field(default_factory=set)
+    n_missed: int = 0
+
+
+class Appender:
+    """Appends to one fleet's ledger while nobody else does. `checkpoint` is called between its steps, for tests that kill it."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: FleetConfig,
+        subscription: Subscription,
+        *,
+        checkpoint: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        self.store, self.config, self.subscription = store, config, subscription
+        self.checkpoint = checkpoint
+        self.log = Log(store.control, config.name)
+        self.keystore = KeyStore.of(store, config)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys in force."""
+        return self.keystore.in_force(self.log)
+
+    def run(self, progress: Progress = lambda _done, _total: None) -> Appended:
+        """Record what was committed since the last time; returns what that was."""
+        keys = self.keys
+        head = first = self.log.begin(self.keystore.origin)
+        n_rows = n_missed = 0
+        behind, _ = self.store.history.size(
+            FLEET_KPI.name, self.config.name, after=self.subscription.cursor.position
+        )
+        done = 0
+        for deliveries in _batches(self.subscription.pending()):
+            draft = self._draft(head, deliveries)
+            batch = self.log.prepare(head, self._leaves(draft))
+            head = self._write(batch, keys, deliveries[-1])
+            n_rows, n_missed = n_rows + len(draft.rows), n_missed + draft.n_missed
+            done += len({d.seq for d in deliveries})
+            progress(done, max(behind, done))
+        return Appended(head.origin, head.size, head.size - first.size, n_rows, n_missed)
+
+    def rotate(self) -> Appended:
+        """Hand the log over to new keys; cut off half-way, the next run finishes it."""
+        old = self.keys
+        new = self.keystore.successors()
+        head = self.log.begin(self.keystore.origin)
+        entry = rotation_entry(self.config.name, old, new)
+        batch = self.log.prepare(head, numbered([entry], head.size))
+        note = self._signed(batch, (*new, *old))
+        with self.store.control.transaction() as tx:
+            self.subscription.confirm(tx)
+            self.log.append(tx, batch, note)
+        self.checkpoint("rotated")
+        self.keystore.promote()
+        del self.keys
+        return Appended(head.origin, batch.size, 1, 0)
+
+    def _write(self, batch: Batch, keys: Keys, last: Delivery) -> Head:
+        """Write a batch with its checkpoint, and the place in the stream, in one transaction."""
+        note = self._signed(batch, keys) if batch.leaves else None
+        self.checkpoint("signed")
+
+        def append(tx: sa.Connection) -> None:
+            self.log.append(tx, batch, note)
+            self.checkpoint("appended")
+
+        self.subscription.done(last, also=append)
+        self.checkpoint("committed")
+        return Head(batch.head.origin, batch.size)
+
+    @staticmethod
+    def _signed(batch: Batch, keys: Keys) -> Note:
+        checkpoint = Checkpoint(batch.head.origin, batch.size, batch.root)
+        return signed(checkpoint, keys, time=now_us() // 1_000_000)
+
+    def _draft(self, head: Head, deliveries: Sequence[Delivery]) -> _Draft:
+        draft = _Draft(head)
+        windows = Span(min(d.span.start for d in deliveries), max(d.span.end for d in deliveries))
+        known = _Known(self.log.known_rows(windows))
+        restated = self.store.history.entries(
+            FLEET_KPI.name, self.config.name, windows, kind="restate"
+        )
+        for delivery in deliveries:
+            if delivery.kind == "expire":
+                draft.rare.append(self._removal(delivery))
+            elif delivery.kind == "missed":
+                draft.n_missed += 1
+            else:
+                self._add_rows(
+                    draft, delivery, known, [r for r in restated if r.seq <= delivery.seq]
+                )
+        return draft
+
+    def _add_rows(
+        self, draft: _Draft, delivery: Delivery, known: "_Known", restated: Sequence[Any]
+    ) -> None:
+        first = draft.head.size + len(draft.rows)
+        spans = [r.span for r in restated if r.span.overlaps(delivery.span)]
+        for row in Rows(delivery.rows):
+            revision = sum(s.start <= row.window_start < s.end for s in spans)
+            if known.holds(row, revision):
+                continue
+            before = known.newest.get(row.window_start)
+            known.add(row, revision, draft.head.size + len(draft.rows))
+            draft.rows.append(KpiEntry(self.config.name, row, revision, before))
+        last = draft.head.size + len(draft.rows) - 1
+        if last < first:
+            return
+        entry = delivery.piece.entry
+        draft.commits.append(
+            {
+                "seq": entry.seq,
+                "kind": delivery.kind,
+                "recorded_at": iso(entry.recorded_at),
+                "run_id": entry.run_id,
+                "inputs": entry.inputs,
+                "landing": entry.landing,
+                "imprint": entry.imprint,
+                "first": first,
+                "last": last,
+            }
+        )
+        draft.imprints.add(entry.imprint)
+
+    def _leaves(self, draft: _Draft) -> list[Any]:
+        entries: list[KpiEntry | RareEntry] = [*draft.rows]
+        if draft.commits:
+            documents = self.store.history.imprints.documents(draft.imprints)
+            content = {
+                "commits": draft.commits,
+                "imprints": {digest: json.loads(text) for digest, text in documents.items()},
+                # Not the alerts: where they go may be secret, and digests of what is short can be guessed.
+                "configuration": content_digest(
+                    self.config.model_dump(mode="json", exclude={"alerts"})
+                ),
+            }
+            entries.append(RareEntry(self.config.name, MATERIALIZATION, content))
+        return numbered([*entries, *draft.rare], draft.head.size)
+
+    def _removal(self, delivery: Delivery) -> RareEntry:
+        entry = delivery.piece.entry
+        return RareEntry(
+            self.config.name,
+            RETENTION,
+            {
+                "seq": entry.seq,
+                "recorded_at": iso(entry.recorded_at),
+                "from": iso(entry.span.start),
+                "to": iso(entry.span.end),
+                "n_rows": entry.n_rows,
+            },
+        )
+
+
+class _Known:
+    """The rows that are recorded of some windows."""
+
+    def __init__(self, rows: Sequence[KnownRow]) -> None:
+        self._rows: dict[int, set[tuple[int, bytes]]] = defaultdict(set)
+        self.newest: dict[int, int] = {}
+        for row in rows:
+            self._rows[row.window_start].add((row.revision, row.row_digest))
+            self.newest[row.window_start] = row.number
+
+    def holds(self, row: Row, revision: int) -> bool:
+        """Tell whether a row is recorded."""
+        return (revision, row.digest) in self._rows.get(row.window_start, ())
+
+    def add(self, row: Row, revision: int, number: int) -> None:
+        """Count a row as recorded."""
+        self._rows[row.window_start].add((revision, row.digest))
+        self.newest[row.window_start] = number
+
+
+@contextmanager
+def appending(
+    store: Store,
+    config: FleetConfig,
+    *,
+    patience_s: float = PATIENCE_S,
+    checkpoint: Callable[[str], None] = lambda _step: None,
+) -> Iterator[Appender]:
+    """Be the one who appends to a fleet's ledger, once nobody else is.
+
+    Raises
+    ------
+    StreamError
+        Another process appends to it, and did not end in time.
+    """
+    with ExitStack() as held:
+        subscription = _subscribed(store, config, held, time.monotonic() + patience_s)
+        yield Appender(store, config, subscription, checkpoint=checkpoint)
+
+
+def _subscribed(
+    store: Store, config: FleetConfig, held: ExitStack, deadline: float
+) -> Subscription:
+    while True:
+        following = subscribe(store, config, STREAM, CONSUMER, as_committed=True)
+        try:
+            return held.enter_context(following)
+        except StreamError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_S)
+
+
+def _batches(deliveries: Iterator[Delivery]) -> Iterator[list[Delivery]]:
+    """Group deliveries into batches of about as many rows as are recorded together; removals end one, for they come last in it."""
+    batch: list[Delivery] = []
+    n_rows = 0
+    for delivery in deliveries:
+        is_over = n_rows >= BATCH_ROWS or (
+            delivery.kind != "expire" and any(d.kind == "expire" for d in batch[-1:])
+        )
+        if is_over:
+            yield batch
+            batch, n_rows = [], 0
+        batch.append(delivery)
+        n_rows += delivery.rows.num_rows
+    if batch:
+        yield batch

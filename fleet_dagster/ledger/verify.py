@@ -1,0 +1,235 @@
+"""Verification: from the stored bytes to every root, signature and vouching, and to the rows of fleet_kpi; without a network."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fleet_dagster.ledger.appender import CONSUMER, STREAM
+from fleet_dagster.ledger.findings import Finding, Report, Verdict
+from fleet_dagster.ledger.keystore import KeyStore, verifiers
+from fleet_dagster.ledger.log import Head, Log, StoredCheckpoint
+from fleet_dagster.ledger.matching import Matching
+from fleet_dagster.ledger.note import Checkpoint, Note
+from fleet_dagster.ledger.pin import read_pin, write_pin
+from fleet_dagster.ledger.policy import NO_QUORUM, Policy, policy_of
+from fleet_dagster.ledger.signing import VerifierKey
+from fleet_dagster.ledger.trust import Trust, unsigned_by
+from fleet_dagster.ledger.walk import Walk
+from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.errors import LedgerError
+from fleet_dagster.storage.store import Store
+
+MOST = 100
+"""Findings that are told one by one."""
+Progress = Callable[[str, int, int], None]
+"""Told what is being checked, how much of it was, and how much there is."""
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(slots=True)
+class Verification:
+    """One verification of one fleet's ledger."""
+
+    store: Store
+    config: FleetConfig
+    policy: Policy
+    """The keys that are trusted, and who must have vouched."""
+    pin: Path | None = None
+    """File of the checkpoint that was seen last."""
+    progress: Progress = _silent
+    findings: list[Finding] = field(default_factory=list)
+    _witnessed: tuple[int, dict[str, dt.datetime]] = (0, {})
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        config: FleetConfig,
+        *,
+        policy: Policy | None = None,
+        progress: Progress = _silent,
+    ) -> "Verification":
+        """Prepare the verification of a fleet's ledger, by default with its own keys, its witnesses and its pin.
+
+        Raises
+        ------
+        LedgerError
+            No policy is given, and the fleet has no keys.
+        """
+        keystore = KeyStore.of(store, config)
+        if policy is None:
+            if not keystore.is_there():
+                raise LedgerError(
+                    f"ledger of fleet {config.name!r}",
+                    f"there are no keys at {keystore.place}, so no signature can be judged",
+                    f"Run `fleet keys init {config.name}` to begin a ledger, or name the keys that you trust with --policy",
+                )
+            policy = policy_of(verifiers(keystore.load()), config.ledger)
+        return cls(store, config, policy, keystore.folder / "pin", progress)
+
+    def run(self) -> Report:
+        """Check everything, and say what the ledger is worth; the pin moves on if nothing is wrong."""
+        log, fleet = Log(self.store.control, self.config.name), self.config.name
+        cursor = self.store.cursors.find(fleet, STREAM.name, CONSUMER)
+        position = cursor.position if cursor is not None else 0
+        head = log.head()
+        pin = None if self.pin is None else read_pin(self.pin)
+        if head is None or (head.size == 0 and pin is None):
+            origin = head.origin if head is not None else self.config.ledger.origin_of(fleet)
+            return Report(fleet, origin, "empty", n_needed=self.config.ledger.n_needed)
+        checkpoints = [c for c in log.checkpoints() if c.size <= head.size]
+        pinned = None if pin is None else Checkpoint.parse(pin.text)
+        wanted = {c.size for c in checkpoints} | ({pinned.size} if pinned is not None else set())
+        walk = Walk(log, head.size, wanted)
+        for done in walk.run():
+            self.progress("entries", done, head.size)
+        self.findings += walk.findings
+        trust = Trust.of(fleet, self._trusted(head), walk.rotations)
+        self.findings += trust.findings
+        self.policy = replace(self.policy, logs=trust.all_keys)
+        self._judge_checkpoints(head, checkpoints, walk, trust)
+        if pin is not None and pinned is not None:
+            self._judge_pin(head, pin, pinned, walk, trust)
+        matching = Matching(self.store, walk, position)
+        for compared, total in matching.run():
+            self.progress("days", compared, total)
+        self.findings += matching.findings
+        report = self._report(head, checkpoints, walk, matching, pinned)
+        if report.verdict != "invalid" and self.pin is not None and checkpoints:
+            write_pin(self.pin, checkpoints[-1].note())
+        return report
+
+    def _trusted(self, head: Head) -> Sequence[VerifierKey]:
+        found = [key for key in self.policy.logs if key.name == head.origin]
+        if not found:
+            names = ", ".join(sorted({key.name for key in self.policy.logs})) or "none"
+            raise LedgerError(
+                f"ledger {head.origin!r}",
+                f"the keys that are trusted are those of {names}",
+                "Name a policy with this ledger's key: `fleet keys show --policy`",
+            )
+        return found
+
+    def _judge_checkpoints(
+        self, head: Head, checkpoints: Sequence[StoredCheckpoint], walk: Walk, trust: Trust
+    ) -> None:
+        good = 0
+        for number, stored in enumerate(checkpoints, start=1):
+            is_good = self._judge(head, stored, walk, trust, good)
+            good = stored.size if is_good else good
+            self.progress("checkpoints", number, len(checkpoints))
+        newest = checkpoints[-1].size if checkpoints else 0
+        if newest != head.size:
+            problem = f"the ledger has {head.size} entries, but its newest checkpoint is over {newest}: no signature covers those from here on"
+            self.findings.append(Finding("unsigned", problem, newest, walk.window_of(newest)))
+
+    def _judge(
+        self, head: Head, stored: StoredCheckpoint, walk: Walk, trust: Trust, good: int
+    ) -> bool:
+        """Judge one checkpoint; `good` is the size up to which the roots are right."""
+        try:
+            note = stored.note()
+            checkpoint = Checkpoint.parse(note.text, what=f"checkpoint of size {stored.size}")
+        except LedgerError as error:
+            self._about(stored, "bad_checkpoint", str(error))
+            return False
+        if (checkpoint.origin, checkpoint.size, checkpoint.extensions) != (
+            head.origin,
+            stored.size,
+            (),
+        ):
+            self._about(
+                stored, "bad_checkpoint", f"it is of {checkpoint.origin!r} at {checkpoint.size}"
+            )
+            return False
+        problem = unsigned_by(note, trust.keys_at(stored.size))
+        if problem:
+            self._about(stored, "bad_signature", problem)
+        root = walk.roots.get(stored.size)
+        if root is not None and root != checkpoint.root:
+            self._locate(stored, walk, good)
+            return False
+        if not problem and root is not None:
+            self._count_witnesses(stored, note)
+        return root is not None
+
+    def _locate(self, stored: StoredCheckpoint, walk: Walk, good: int) -> None:
+        """Name the entry because of which a root is wrong, or where it must be."""
+        number = walk.first_altered(good, stored.size)
+        if number is not None:
+            problem = "it is not what it was when it was recorded: its hash has changed"
+            self.findings.append(Finding("altered", problem, number, walk.window_of(number)))
+            return
+        problem = f"an entry from here to {stored.size - 1} is not what the checkpoint of size {stored.size} was signed over"
+        self.findings.append(Finding("bad_root", problem, good, walk.window_of(good)))
+
+    def _count_witnesses(self, stored: StoredCheckpoint, note: Note) -> None:
+        try:
+            judgement = self.policy.judged(note)
+        except LedgerError as error:
+            self._about(stored, "bad_signature", str(error))
+            return
+        if judgement.has_quorum and self.policy.quorum != NO_QUORUM:
+            times = {
+                name: dt.datetime.fromtimestamp(at, dt.UTC)
+                for name, at in judgement.witnesses.items()
+            }
+            self._witnessed = (stored.size, times)
+
+    def _judge_pin(
+        self, head: Head, pin: Note, pinned: Checkpoint, walk: Walk, trust: Trust
+    ) -> None:
+        what = f"the checkpoint of size {pinned.size} that was seen before ({self.pin})"
+        if pinned.origin != head.origin:
+            problem = f"{what} is of another ledger, {pinned.origin!r}"
+        elif pinned.size > head.size:
+            problem = f"the ledger was cut off: {what} had more than its {head.size} entries"
+        elif walk.roots.get(pinned.size, pinned.root) != pinned.root:
+            problem = f"the ledger was rewritten: {what} had another root"
+        else:
+            wrong = unsigned_by(pin, trust.keys_at(pinned.size))
+            problem = f"{what} was signed with other keys: {wrong}" if wrong else ""
+        if problem:
+            number = min(pinned.size, head.size)
+            self.findings.append(
+                Finding("bad_pin", problem, number if number < head.size else None)
+            )
+
+    def _about(self, stored: StoredCheckpoint, kind: str, problem: str) -> None:
+        words = f"checkpoint of size {stored.size}: {problem}"
+        self.findings.append(Finding(kind, words))  # type: ignore[arg-type]
+
+    def _report(
+        self,
+        head: Head,
+        checkpoints: Sequence[StoredCheckpoint],
+        walk: Walk,
+        matching: Matching,
+        pinned: Checkpoint | None,
+    ) -> Report:
+        found = sorted(self.findings, key=lambda f: (f.number is None, f.number or 0))
+        witnessed, witnesses = self._witnessed
+        is_witnessed = 0 < witnessed == head.size and bool(witnesses)
+        verdict: Verdict = "invalid" if found else "valid" if is_witnessed else "unwitnessed"
+        return Report(
+            self.config.name,
+            head.origin,
+            verdict,
+            size=head.size,
+            root=walk.roots.get(head.size, b"").hex(),
+            n_rows=walk.n_rows,
+            n_windows=len(walk.newest),
+            n_checkpoints=len(checkpoints),
+            n_pending=matching.n_pending,
+            n_expired=matching.n_expired,
+            witnessed_size=witnessed if witnesses else 0,
+            witnesses=witnesses,
+            n_needed=self.config.ledger.n_needed,
+            pinned_size=0 if pinned is None else pinned.size,
+            n_findings=len(found),
+            findings=tuple(found[:MOST]),
+        )
