@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from fleet_dagster.cli.keys import Keys, terminal_keys
+from fleet_dagster.cli.keyboard import Keys, terminal_keys
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.standing import standing_fleet
 from fleet_dagster.cli.terminal import console as screen_for_people

@@ -1,46 +1,98 @@
-"""Single keys from a terminal, read without waiting for Enter; the terminal is left as it was found."""
+"""`fleet keys`: the keys that sign a fleet's ledger."""
 
-import os
-import select
-import sys
-import termios
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
-from fleet_dagster.cli.interrupts import interruptible
+import click
 
-SOME_BYTES = 1024
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.terminal import json_option, note, print_json
+from fleet_dagster.ledger.appender import appending
+from fleet_dagster.ledger.keystore import KeyStore, Keys, verifiers
+from fleet_dagster.ledger.policy import policy_of
 
 
-class Keys:
-    """Reads the keys that were pressed; none where standard input is no terminal."""
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """What may be known of a ledger's keys."""
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def pressed(self, wait_s: float) -> str:
-        """Wait for keys, no longer than so many seconds; returns them, and an end-of-file as a `q`: nobody is there any more."""
-        if self._descriptor is None:
-            select.select([], [], [], wait_s)
-            return ""
-        ready, _, _ = select.select([self._descriptor], [], [], wait_s)
-        if not ready:
-            return ""
-        return os.read(self._descriptor, SOME_BYTES).decode("utf-8", "replace") or "q"
+    fleet: str
+    origin: str
+    place: str
+    keys: list[str]
 
 
-@contextmanager
-def terminal_keys() -> Iterator[Keys]:
-    """Read keys one by one while the block runs. A request to end it ends it as Ctrl-C does."""
-    with interruptible():
-        if not sys.stdin.isatty():
-            yield Keys(None)
-            return
-        descriptor = sys.stdin.fileno()
-        settings = termios.tcgetattr(descriptor)
-        try:
-            tty.setcbreak(descriptor)
-            yield Keys(descriptor)
-        finally:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
+@click.group()
+def keys() -> None:
+    """Make, show and change the keys that sign a fleet's ledger."""
+
+
+@keys.command()
+@click.argument("fleet")
+@json_option
+@installation_options
+@click.pass_obj
+def init(place: Place, fleet: str, *, as_json: bool) -> None:
+    """Make a fleet's keys; its ledger begins with the next round of the schedule.
+
+    The private keys are in a file that only you may read, and nowhere else: keep a copy apart from this machine. Keys are never
+    overwritten.
+    """
+    config = place.installation().config(fleet)
+    keystore = KeyStore.of(place.store(), config)
+    made = keystore.create()
+    _print(fleet, keystore, made, as_json=as_json)
+    note(f"Private keys written to {keystore.place}. Copy the file to a safe place.")
+
+
+@keys.command()
+@click.argument("fleet")
+@click.option(
+    "--policy",
+    is_flag=True,
+    help="Print them as a policy, with the witnesses and how many must vouch: what others need for verifying.",
+)
+@json_option
+@installation_options
+@click.pass_obj
+def show(place: Place, fleet: str, *, policy: bool, as_json: bool) -> None:
+    """Show the public keys of a fleet's ledger, for those who verify or witness it."""
+    config = place.installation().config(fleet)
+    keystore = KeyStore.of(place.store(), config)
+    found = keystore.load()
+    if policy:
+        click.echo(policy_of(verifiers(found), config.ledger).text, nl=False)
+        return
+    _print(fleet, keystore, found, as_json=as_json)
+
+
+@keys.command()
+@click.argument("fleet")
+@json_option
+@installation_options
+@click.pass_obj
+def rotate(place: Place, fleet: str, *, as_json: bool) -> None:
+    """Hand a fleet's ledger over to new keys, by an entry that both the old and the new ones sign.
+
+    Cut off half-way, the same again finishes it. Witnesses must be told the new keys: their newest checkpoint is signed with
+    both, those that follow with the new ones only.
+    """
+    config = place.installation().config(fleet)
+    store = place.store()
+    with appending(store, config) as appender:
+        appender.run()
+        done = appender.rotate()
+    keystore = KeyStore.of(store, config)
+    _print(fleet, keystore, keystore.load(), as_json=as_json)
+    note(f"Entry {done.size - 1} hands the ledger over. Copy {keystore.place} to a safe place.")
+    for witness in config.ledger.witnesses:
+        note(f"Tell witness {witness.name} the new keys before it is asked again.")
+
+
+def _print(fleet: str, keystore: KeyStore, found: Keys, *, as_json: bool) -> None:
+    public = [key.verifier.vkey for key in found]
+    shown = PublicKeys(fleet, keystore.origin, keystore.place, public)
+    if as_json:
+        print_json(asdict(shown))
+        return
+    for vkey in public:
+        click.echo(vkey)

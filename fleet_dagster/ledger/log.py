@@ -1,5 +1,6 @@
 """The stored log of one fleet: entries, tiles and checkpoints in the control database, written in one transaction a batch."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from fleet_dagster.storage.control.schema import (
 
 PAGE = 10_000
 """Entries that are read at once."""
+CHECKPOINTS_PAGE = 1_000
+"""Checkpoints that are read at once: each has some kilobytes of signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,25 +233,32 @@ class Log:
         with self.control.reading() as tx:
             return [_stored(row) for row in tx.execute(query.order_by(c.number))]
 
-    def checkpoints(self, *, since: int = 0) -> list[StoredCheckpoint]:
-        """Return the checkpoints of a size and more, from the smallest to the largest."""
-        c, w = ledger_checkpoints.c, ledger_cosignatures.c
+    def sizes(self) -> list[int]:
+        """Return the sizes at which there are checkpoints, from the smallest to the largest."""
+        c = ledger_checkpoints.c
+        query = sa.select(c.size).where(c.fleet == self.fleet).order_by(c.size)
         with self.control.reading() as tx:
-            lines: dict[int, dict[str, str]] = {}
-            for row in tx.execute(
-                sa.select(w.size, w.witness, w.line)
-                .where(w.fleet == self.fleet, w.size >= since)
-                .order_by(w.size, w.witness)
-            ):
-                lines.setdefault(int(row.size), {})[str(row.witness)] = str(row.line)
-            query = sa.select(ledger_checkpoints).where(c.fleet == self.fleet, c.size >= since)
-            rows = tx.execute(query.order_by(c.size)).all()
-        return [
-            StoredCheckpoint(
-                int(r.size), str(r.note), int(r.created_at), lines.get(int(r.size), {})
-            )
-            for r in rows
-        ]
+            return [int(size) for size in tx.execute(query).scalars()]
+
+    def checkpoints(
+        self, *, since: int = 0, until: int | None = None
+    ) -> Iterator[StoredCheckpoint]:
+        """Yield the checkpoints of a size and more, from the smallest to the largest; those up to a size, if one is given."""
+        c, at = ledger_checkpoints.c, since
+        while True:
+            query = sa.select(ledger_checkpoints).where(c.fleet == self.fleet, c.size >= at)
+            if until is not None:
+                query = query.where(c.size <= until)
+            with self.control.reading() as tx:
+                rows = tx.execute(query.order_by(c.size).limit(CHECKPOINTS_PAGE)).all()
+                lines = self._lines(tx, rows[0].size, rows[-1].size) if rows else {}
+            if not rows:
+                return
+            for r in rows:
+                yield StoredCheckpoint(
+                    int(r.size), str(r.note), int(r.created_at), lines.get(int(r.size), {})
+                )
+            at = int(rows[-1].size) + 1
 
     def newest_checkpoint(self) -> StoredCheckpoint | None:
         """Return the largest checkpoint; None where nothing was ever signed."""
@@ -256,7 +266,30 @@ class Log:
         query = sa.select(sa.func.max(c.size)).where(c.fleet == self.fleet)
         with self.control.reading() as tx:
             size = tx.execute(query).scalar()
-        return None if size is None else self.checkpoints(since=int(size))[-1]
+        return None if size is None else next(self.checkpoints(since=int(size)), None)
+
+    def newest_vouched(self, n_witnesses: int) -> StoredCheckpoint | None:
+        """Return the largest checkpoint that so many witnesses have signed; None where there is none."""
+        w = ledger_cosignatures.c
+        query = (
+            sa.select(w.size)
+            .where(w.fleet == self.fleet)
+            .group_by(w.size)
+            .having(sa.func.count() >= n_witnesses)
+            .order_by(w.size.desc())
+            .limit(1)
+        )
+        with self.control.reading() as tx:
+            size = tx.execute(query).scalar()
+        return None if size is None else next(self.checkpoints(since=int(size)), None)
+
+    def vouched_by(self) -> dict[str, int]:
+        """Return the size of the largest checkpoint that each witness has signed."""
+        w = ledger_cosignatures.c
+        query = sa.select(w.witness, sa.func.max(w.size).label("size"))
+        with self.control.reading() as tx:
+            rows = tx.execute(query.where(w.fleet == self.fleet).group_by(w.witness))
+            return {str(r.witness): int(r.size) for r in rows}
 
     def attach(self, size: int, witness: str, signature: Signature) -> None:
         """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
@@ -266,6 +299,18 @@ class Log:
             if not tx.execute(sa.update(t).where(*same).values(**row)).rowcount:
                 key = {"fleet": self.fleet, "size": size, "witness": witness}
                 tx.execute(sa.insert(t), [key | row])
+
+    def _lines(self, tx: sa.Connection, first: int, last: int) -> dict[int, dict[str, str]]:
+        """Return the lines of witnesses of the checkpoints of some sizes."""
+        w, found = ledger_cosignatures.c, defaultdict[int, dict[str, str]](dict)
+        query = (
+            sa.select(w.size, w.witness, w.line)
+            .where(w.fleet == self.fleet, w.size >= first, w.size <= last)
+            .order_by(w.size, w.witness)
+        )
+        for row in tx.execute(query):
+            found[int(row.size)][str(row.witness)] = str(row.line)
+        return found
 
     def _read_tile(self, level: int, number: int) -> bytes:
         c = ledger_tiles.c

@@ -81,9 +81,9 @@ class Verification:
         if head is None or (head.size == 0 and pin is None):
             origin = head.origin if head is not None else self.config.ledger.origin_of(fleet)
             return Report(fleet, origin, "empty", n_needed=self.config.ledger.n_needed)
-        checkpoints = [c for c in log.checkpoints() if c.size <= head.size]
+        sizes = [size for size in log.sizes() if size <= head.size]
         pinned = None if pin is None else Checkpoint.parse(pin.text)
-        wanted = {c.size for c in checkpoints} | ({pinned.size} if pinned is not None else set())
+        wanted = {*sizes, *([pinned.size] if pinned is not None else [])}
         walk = Walk(log, head.size, wanted)
         for done in walk.run():
             self.progress("entries", done, head.size)
@@ -91,16 +91,16 @@ class Verification:
         trust = Trust.of(fleet, self._trusted(head), walk.rotations)
         self.findings += trust.findings
         self.policy = replace(self.policy, logs=trust.all_keys)
-        self._judge_checkpoints(head, checkpoints, walk, trust)
+        self._judge_checkpoints(head, sizes, walk, trust)
         if pin is not None and pinned is not None:
             self._judge_pin(head, pin, pinned, walk, trust)
         matching = Matching(self.store, walk, position)
         for compared, total in matching.run():
             self.progress("days", compared, total)
         self.findings += matching.findings
-        report = self._report(head, checkpoints, walk, matching, pinned)
-        if report.verdict != "invalid" and self.pin is not None and checkpoints:
-            write_pin(self.pin, checkpoints[-1].note())
+        report = self._report(head, sizes, walk, matching, pinned)
+        if report.verdict != "invalid" and self.pin is not None:
+            write_pin(self.pin, next(log.checkpoints(since=head.size)).note())
         return report
 
     def _trusted(self, head: Head) -> Sequence[VerifierKey]:
@@ -115,14 +115,14 @@ class Verification:
         return found
 
     def _judge_checkpoints(
-        self, head: Head, checkpoints: Sequence[StoredCheckpoint], walk: Walk, trust: Trust
+        self, head: Head, sizes: Sequence[int], walk: Walk, trust: Trust
     ) -> None:
         good = 0
-        for number, stored in enumerate(checkpoints, start=1):
+        for number, stored in enumerate(walk.log.checkpoints(until=head.size), start=1):
             is_good = self._judge(head, stored, walk, trust, good)
             good = stored.size if is_good else good
-            self.progress("checkpoints", number, len(checkpoints))
-        newest = checkpoints[-1].size if checkpoints else 0
+            self.progress("checkpoints", number, len(sizes))
+        newest = sizes[-1] if sizes else 0
         if newest != head.size:
             problem = f"the ledger has {head.size} entries, but its newest checkpoint is over {newest}: no signature covers those from here on"
             self.findings.append(Finding("unsigned", problem, newest, walk.window_of(newest)))
@@ -206,7 +206,7 @@ class Verification:
     def _report(
         self,
         head: Head,
-        checkpoints: Sequence[StoredCheckpoint],
+        sizes: Sequence[int],
         walk: Walk,
         matching: Matching,
         pinned: Checkpoint | None,
@@ -223,7 +223,7 @@ class Verification:
             root=walk.roots.get(head.size, b"").hex(),
             n_rows=walk.n_rows,
             n_windows=len(walk.newest),
-            n_checkpoints=len(checkpoints),
+            n_checkpoints=len(sizes),
             n_pending=matching.n_pending,
             n_expired=matching.n_expired,
             witnessed_size=witnessed if witnesses else 0,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fleet_dagster.cli.keys import Keys, terminal_keys
+from fleet_dagster.cli.keyboard import Keys, terminal_keys
 from fleet_dagster.core.windows import DAY, MINUTE, Span, floor_to
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.refresh.refresh import Refresh

@@ -1,0 +1,100 @@
+"""`fleet verify`: whether a fleet's history is what it was."""
+
+from pathlib import Path
+
+import click
+
+from fleet_dagster.cli.place import Place, installation_options
+from fleet_dagster.cli.terminal import console, counted, json_option, print_json, progress_bar
+from fleet_dagster.core.windows import iso
+from fleet_dagster.ledger.findings import Report
+from fleet_dagster.ledger.policy import Policy
+from fleet_dagster.ledger.proof import Proof, verify_proof
+from fleet_dagster.ledger.verify import Verification
+from fleet_dagster.views.ledger_table import ledger_lines, verdict_line
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("fleet", required=False)
+@click.option(
+    "--policy",
+    type=FILE,
+    help="Keys to trust, as `fleet keys show --policy` prints them. [default: the fleet's own, and its witnesses]",
+)
+@click.option(
+    "--proof",
+    type=FILE,
+    help="Verify the proof of one window, with nothing but the keys of --policy; no fleet is needed.",
+)
+@json_option
+@installation_options
+@click.pass_obj
+def verify(
+    place: Place, fleet: str | None, *, policy: Path | None, proof: Path | None, as_json: bool
+) -> None:
+    """Check a fleet's ledger, offline: every stored byte, root and signature, who vouched, and the rows of fleet_kpi.
+
+    Exit code 0 if nothing is wrong and enough witnesses have vouched, or none are configured; 1 otherwise. The newest
+    checkpoint is remembered beside the keys, and the next time the ledger must contain it.
+    """
+    trusted = None if policy is None else Policy.parse(policy.read_bytes(), what=str(policy))
+    if proof is not None:
+        if trusted is None:
+            message = "A proof is worth what the keys are worth: name those that you trust with --policy FILE."
+            raise click.UsageError(message)
+        _verify_proof(proof, trusted, as_json=as_json)
+        return
+    if fleet is None:
+        message = "Name the fleet to verify, or a proof with --proof FILE."
+        raise click.UsageError(message)
+    config = place.installation().config(fleet)
+    with progress_bar("entries") as bar:
+        report = Verification.of(
+            place.store(),
+            config,
+            policy=trusted,
+            progress=lambda what, done, total: bar.update(done, total, what),
+        ).run()
+    if as_json:
+        print_json(_plain(report))
+    else:
+        _print(report)
+    if report.verdict in ("invalid", "empty") or (report.verdict == "unwitnessed" and report.n_needed):
+        raise SystemExit(1)
+
+
+def _verify_proof(path: Path, trusted: Policy, *, as_json: bool) -> None:
+    proven = verify_proof(Proof.parse(path.read_bytes(), what=str(path)), trusted)
+    if as_json:
+        print_json(proven)
+    else:
+        console().print(ledger_lines(proven), soft_wrap=True)
+    if not proven.has_quorum:
+        raise SystemExit(1)
+
+
+def _print(report: Report) -> None:
+    screen = console()
+    screen.print(verdict_line(report), soft_wrap=True)
+    for finding in report.findings:
+        screen.print(f"  - {finding}", soft_wrap=True)
+    if report.n_findings > len(report.findings):
+        screen.print(f"  and {counted(report.n_findings - len(report.findings), 'finding')} more")
+
+
+def _plain(report: Report) -> dict[str, object]:
+    findings = [
+        {
+            "kind": f.kind,
+            "entry": f.number,
+            "window_start": None if f.window_start is None else iso(f.window_start),
+            "problem": f.problem,
+        }
+        for f in report.findings
+    ]
+    return {
+        name: findings if name == "findings" else getattr(report, name)
+        for name in Report.__dataclass_fields__
+    }
