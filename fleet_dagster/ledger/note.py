@@ -154,13 +154,13 @@ def parse_size(value: str, what: str) -> int:
 
 
 def _decoded(note: str | bytes, what: str) -> str:
-    if len(note) > MAX_BYTES:
+    try:
+        content = note.encode() if isinstance(note, str) else note
+        note = content.decode()
+    except UnicodeError as error:
+        raise LedgerError(what, "it is not UTF-8", _WRITTEN) from error
+    if len(content) > MAX_BYTES:
         raise LedgerError(what, f"it has more than {MAX_BYTES} bytes", _WRITTEN)
-    if isinstance(note, bytes):
-        try:
-            note = note.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise LedgerError(what, "it is not UTF-8", _WRITTEN) from error
     control = _CONTROL.search(note)
     if control is not None:
         raise LedgerError(what, f"found the control character {control[0]!r}", _WRITTEN)

@@ -6,6 +6,7 @@ Signatures: Ed25519 (RFC 8032, 2017, doi:10.17487/RFC8032) and ML-DSA-44 (FIPS 2
 
 import base64
 import hashlib
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from fleet_dagster.model.errors import LedgerError
 
 PrivateKey = Ed25519PrivateKey | MLDSA44PrivateKey
 TIME_BYTES = 8
+MAX_NAME_BYTES = 255
+"""Bytes of an origin, or of a signer's name, that ML-DSA-44 signs."""
 _LABEL = b"subtree/v1\n\x00"
+_NAME = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
+_NOT_SIGNED = "ML-DSA-44 does not sign them; whoever reads them would take them for signed"
 _VKEY = "Expected NAME+ID+KEY as c2sp.org/signed-note has it"
 
 
@@ -65,7 +70,7 @@ class VerifierKey:
         what = f"key {vkey[:60]!r}"
         name, _, rest = vkey.partition("+")
         key_id, _, encoded = rest.partition("+")
-        if not name or not encoded or any(c.isspace() for c in name):
+        if not _NAME.fullmatch(name) or not encoded:
             raise LedgerError(what, "found no name, ID and key", _VKEY)
         raw = parse_base64(encoded, what)
         try:
@@ -107,7 +112,10 @@ class VerifierKey:
         value, time_bytes = signature.value, TIME_BYTES * self.kind.has_time
         if len(value) <= time_bytes or (self.kind.has_time and time_of(signature) >= 1 << 63):
             return False
-        message = _message(self.kind, self.name, text, value[:time_bytes])
+        try:
+            message = _message(self.kind, self.name, text, value[:time_bytes])
+        except LedgerError:  # nobody can have signed that with a key of this kind
+            return False
         try:
             public_key(self).verify(value[time_bytes:], message)
         except InvalidSignature:
@@ -129,7 +137,13 @@ class SigningKey:
         return VerifierKey(self.name, self.kind, self.private.public_key().public_bytes_raw())
 
     def sign(self, text: str, *, time: int) -> Signature:
-        """Sign a checkpoint's text at a POSIX time [s]. Signing twice gives two different signatures."""
+        """Sign a checkpoint's text at a POSIX time [s]. Signing twice gives two different signatures.
+
+        Raises
+        ------
+        LedgerError
+            ML-DSA-44 cannot sign it: it is no checkpoint, has extension lines, or a name has more than 255 bytes.
+        """
         stamp = struct.pack(">Q", time) if self.kind.has_time else b""
         value = self.private.sign(_message(self.kind, self.name, text, stamp))
         return Signature(self.name, self.verifier.key_id, stamp + value)
@@ -160,17 +174,25 @@ def _message(kind: Kind, name: str, text: str, stamp: bytes) -> bytes:
     if kind is Kind.ED25519_COSIGNATURE:
         return f"cosignature/v1\ntime {int.from_bytes(stamp, 'big')}\n{text}".encode()
     checkpoint = Checkpoint.parse(text)
-    origin = checkpoint.origin.encode()
-    cosigner = name.encode()
+    if checkpoint.extensions:
+        problem = f"it has {len(checkpoint.extensions)} extension lines"
+        raise LedgerError(f"checkpoint of {checkpoint.origin!r}", problem, _NOT_SIGNED)
     return b"".join(
         (
             _LABEL,
-            bytes([len(cosigner)]),
-            cosigner,
+            _counted(name),
             stamp,
-            bytes([len(origin)]),
-            origin,
+            _counted(checkpoint.origin),
             struct.pack(">QQ", 0, checkpoint.size),
             checkpoint.root,
         )
     )
+
+
+def _counted(name: str) -> bytes:
+    """Return a name after the number of its bytes."""
+    content = name.encode()
+    if len(content) > MAX_NAME_BYTES:
+        problem = f"it has {len(content)} bytes, expected up to {MAX_NAME_BYTES}"
+        raise LedgerError(f"name {name[:60]!r}", problem, "ML-DSA-44 signs no longer names")
+    return bytes([len(content)]) + content

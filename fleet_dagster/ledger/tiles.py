@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fleet_dagster.ledger.merkle import HASH_BYTES, node_hash
+from fleet_dagster.model.errors import LedgerError
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -22,14 +23,18 @@ class Tiles:
     _known: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def node(self, level: int, index: int) -> bytes:
-        """Return the hash of the `index`-th complete subtree of 2**`level` leaves."""
+        """Return the hash of the `index`-th complete subtree of 2**`level` leaves.
+
+        Raises
+        ------
+        LedgerError
+            A tile has lost hashes that it must have.
+        """
         tile_level, height = divmod(level, HEIGHT)
         number, first = divmod(index << height, WIDTH)
         tile = self.tile(tile_level, number)
         start, end = first * HASH_BYTES, (first + (1 << height)) * HASH_BYTES
-        if len(tile) < end:
-            msg = f"tile {tile_level}/{number} has {len(tile) // HASH_BYTES} hashes, expected {end // HASH_BYTES}"
-            raise ValueError(msg)
+        _refuse_short(tile, end, f"tile {tile_level}/{number}")
         return _top([tile[at : at + HASH_BYTES] for at in range(start, end, HASH_BYTES)])
 
     def tile(self, level: int, number: int) -> bytes:
@@ -40,11 +45,18 @@ class Tiles:
         return self._known[key]
 
     def grown(self, size: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the tiles that change when leaves, by their hashes, are appended to a tree of `size`: level, number, hashes."""
+        """Yield the tiles that change when leaves, by their hashes, are appended to a tree of `size`: level, number, hashes.
+
+        Raises
+        ------
+        LedgerError
+            A tile has lost hashes that it must have.
+        """
         level, new = 0, list(leaves)
         while new:
             number, n_old = divmod(size, WIDTH)
             old = self.tile(level, number)[: n_old * HASH_BYTES] if n_old else b""
+            _refuse_short(old, n_old * HASH_BYTES, f"tile {level}/{number}")
             row = old + b"".join(new)
             above = []
             for first in range(0, len(row), WIDTH * HASH_BYTES):
@@ -65,6 +77,12 @@ def tile_sizes(size: int) -> Iterator[tuple[int, int, int]]:
         if rest:
             yield level, n_full, rest
         level, size = level + 1, n_full
+
+
+def _refuse_short(tile: bytes, n_bytes: int, what: str) -> None:
+    if len(tile) < n_bytes:
+        problem = f"it has {len(tile) // HASH_BYTES} hashes, expected {n_bytes // HASH_BYTES}"
+        raise LedgerError(what, problem, "The stored tree is damaged: restore it from a backup")
 
 
 def _split(hashes: bytes) -> list[bytes]:
