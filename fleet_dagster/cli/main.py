@@ -53,6 +53,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "alerts:alerts",
         "Show what needs somebody, acknowledge and silence alerts, and send messages.",
     ),
+    "witness": (
+        "witness:witness",
+        "Vouch for other people's ledgers: that they only grew, and nothing in them was rewritten.",
+    ),
     "export": ("export:export", "Write a table's rows to a CSV or Parquet file."),
     "training-set": (
         "training_set:training_set",
