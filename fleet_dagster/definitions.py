@@ -14,6 +14,7 @@ from fleet_dagster.assets.anomaly_correlator import anomaly_correlator
 from fleet_dagster.assets.anomaly_scorer import anomaly_scorer
 from fleet_dagster.assets.baseline import baseline
 from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
+from fleet_dagster.assets.ledger import ledger
 from fleet_dagster.assets.performance_comparator import performance_comparator
 from fleet_dagster.assets.region_mapper import region_mapper
 from fleet_dagster.assets.regional_scorer import regional_scorer
@@ -24,6 +25,7 @@ from fleet_dagster.assets.streams import stream_assets
 from fleet_dagster.jobs import (
     ai_inference_job,
     lake_maintenance,
+    ledger_job,
     purge_event_log,
     retention_job,
     windows_job,
@@ -42,6 +44,7 @@ from fleet_dagster.resources import (
 )
 from fleet_dagster.schedules import (
     ai_inference_schedule,
+    ledger_schedule,
     maintenance_schedule,
     purge_schedule,
     retention_schedule,
@@ -92,7 +95,7 @@ def create_fleet(
     if not isinstance(config, FleetConfig):
         config = validate_config(dict(config), source="config")
     partitions = partitions_of(config)
-    job, removal = windows_job(config), retention_job(config)
+    job, removal, recording = windows_job(config), retention_job(config), ledger_job(config)
     sensors = [sensor(config, partitions, job) for sensor in SENSORS]
     nodes = [node(config, partitions) for node in NODES]
     models = _models(config, partitions) if config.profile.ai_slots else dg.Definitions()
@@ -102,9 +105,14 @@ def create_fleet(
             *dg.map_asset_specs(_watched, nodes),
             *stream_assets(config),
             retention(config),
+            ledger(config),
         ],
-        jobs=[job, trial_job(config), removal],
-        schedules=[windows_schedule(config, partitions, job), retention_schedule(config, removal)],
+        jobs=[job, trial_job(config), removal, recording],
+        schedules=[
+            windows_schedule(config, partitions, job),
+            retention_schedule(config, removal),
+            ledger_schedule(config, recording),
+        ],
         sensors=sensors,
         resources={
             RESOURCE_KEY: resource_of(installation),

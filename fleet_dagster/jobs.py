@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.assets import retention
+from fleet_dagster.assets import ledger, retention
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.resources import RESOURCE_KEY
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 RUNS_KEPT_DAYS = 3
 """Age from which a finished run may go, if every partition it materialized has a newer materialization."""
 _CHUNK = 500
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -77,13 +77,24 @@ def retention_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     )
 
 
+def ledger_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
+    """Record what one fleet has committed in its ledger, and have it witnessed."""
+    return dg.define_asset_job(
+        f"{config.name}_ledger",
+        selection=dg.AssetSelection.assets(dg.AssetKey([config.name, ledger.NAME])),
+        description=f"Appends what fleet {config.name} has committed to its ledger, signs it, and asks its witnesses to vouch.",
+        executor_def=dg.in_process_executor,
+        tags={"fleet": config.name},
+    )
+
+
 def _models(config: FleetConfig) -> dg.AssetSelection:
     return dg.AssetSelection.assets(dg.AssetKey([config.name, AI_INFERENCE.name]))
 
 
 def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:
     """Return the partitions that a run of a job is already at, or waits for."""
-    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
+    runs = instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=UNFINISHED))
     return {run.tags.get("dagster/partition", "") for run in runs}
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
-from fleet_dagster.jobs import partitions_at_work, purge_event_log
+from fleet_dagster.jobs import UNFINISHED, partitions_at_work, purge_event_log
+from fleet_dagster.ledger.state import ledger_state
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
@@ -161,6 +162,38 @@ def _nothing_free(config: FleetConfig, running: Sequence[str]) -> str:
     if running:
         return f"still running: {', '.join(running)}"
     return f"no partition holds the windows that are not current (first day {config.start_date}, last day {config.end_date})"
+
+
+def ledger_schedule(
+    config: FleetConfig, job: "UnresolvedAssetJobDefinition"
+) -> dg.ScheduleDefinition:
+    """Record in a fleet's ledger what the windows schedule has brought up to date."""
+
+    @dg.schedule(
+        name=f"{config.name}_ledger_schedule",
+        job=job,
+        cron_schedule=_every(config.schedule_minutes, after=min(3, config.schedule_minutes - 1)),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        required_resource_keys={RESOURCE_KEY},
+        description=(
+            f"Records what fleet {config.name} has committed in its ledger, and asks its witnesses again if too few have vouched. "
+            "It rests until the fleet has keys: `fleet keys init`."
+        ),
+    )
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        store: Store = getattr(context.resources, RESOURCE_KEY)
+        state = ledger_state(store, config)
+        if not state.has_keys:
+            return dg.SkipReason(f"no keys yet. Make some: `fleet keys init {config.name}`")
+        lacks_witnesses = state.n_needed > 0 and state.size > 0 and not state.is_witnessed
+        if not state.n_pending and not lacks_witnesses:
+            return dg.SkipReason("everything is recorded, and enough witnesses have vouched")
+        if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)):
+            return dg.SkipReason("a run is at it")
+        now = microseconds(context.scheduled_execution_time)
+        return dg.RunRequest(run_key=f"{config.name}:ledger:{now}")
+
+    return tick
 
 
 def retention_schedule(

@@ -57,6 +57,15 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "witness:witness",
         "Vouch for other people's ledgers: that they only grew, and nothing in them was rewritten.",
     ),
+    "ledger": (
+        "ledger:ledger",
+        "Record a fleet's history so that it cannot be rewritten silently, look at it, and hand it to others.",
+    ),
+    "verify": (
+        "verify:verify",
+        "Check a fleet's ledger, offline: every stored byte, root and signature, who vouched, and the rows of fleet_kpi.",
+    ),
+    "keys": ("keys:keys", "Make, show and change the keys that sign a fleet's ledger."),
     "export": ("export:export", "Write a table's rows to a CSV or Parquet file."),
     "training-set": (
         "training_set:training_set",

@@ -1,17 +1,20 @@
 """`fleet verify`: whether a fleet's history is what it was."""
 
+import json
 from pathlib import Path
 
 import click
 
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.terminal import console, counted, json_option, print_json, progress_bar
-from fleet_dagster.core.windows import iso
+from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json, progress_bar
+from fleet_dagster.core.windows import SECOND, iso
 from fleet_dagster.ledger.findings import Report
 from fleet_dagster.ledger.policy import Policy
-from fleet_dagster.ledger.proof import Proof, verify_proof
+from fleet_dagster.ledger.proof import Proof
+from fleet_dagster.ledger.proof import verify as verify_proof
 from fleet_dagster.ledger.verify import Verification
-from fleet_dagster.views.ledger_table import ledger_lines, verdict_line
+from fleet_dagster.ledger.words import verdict_lines
+from fleet_dagster.model.errors import LedgerError
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -61,25 +64,50 @@ def verify(
         print_json(_plain(report))
     else:
         _print(report)
-    if report.verdict in ("invalid", "empty") or (report.verdict == "unwitnessed" and report.n_needed):
+    if report.verdict in ("invalid", "empty") or (
+        report.verdict == "unwitnessed" and report.n_needed
+    ):
         raise SystemExit(1)
 
 
 def _verify_proof(path: Path, trusted: Policy, *, as_json: bool) -> None:
-    proven = verify_proof(Proof.parse(path.read_bytes(), what=str(path)), trusted)
+    try:
+        proven = verify_proof(Proof.parse(path.read_bytes(), what=str(path)), None, trusted)
+    except LedgerError as error:
+        if as_json:
+            print_json({"verdict": "invalid", "problem": str(error)})
+        else:
+            console().print(f"NOT PROVEN: {error}", soft_wrap=True, markup=False)
+        raise SystemExit(1) from error
+    checkpoint, witnesses = proven.judgement.checkpoint, proven.judgement.witnesses
     if as_json:
-        print_json(proven)
-    else:
-        console().print(ledger_lines(proven), soft_wrap=True)
-    if not proven.has_quorum:
-        raise SystemExit(1)
+        print_json(
+            {
+                "verdict": "valid" if witnesses else "unwitnessed",
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "index": proven.index,
+                "witnesses": {name: _instant(at) for name, at in witnesses.items()},
+                "entry": json.loads(proven.entry),
+            }
+        )
+        return
+    names = ", ".join(f"{name} ({_instant(at)})" for name, at in witnesses.items())
+    note(f"PROVEN: entry {proven.index} of {checkpoint.size} of {checkpoint.origin}.")
+    note(f"Vouched for by {names}." if names else "Nobody vouched for it but the ledger itself.")
+    click.echo(proven.entry)
+
+
+def _instant(posix: int) -> str:
+    return iso(posix * SECOND)
 
 
 def _print(report: Report) -> None:
     screen = console()
-    screen.print(verdict_line(report), soft_wrap=True)
+    for line in verdict_lines(report):
+        screen.print(line, soft_wrap=True, markup=False)
     for finding in report.findings:
-        screen.print(f"  - {finding}", soft_wrap=True)
+        screen.print(f"  - {finding}", soft_wrap=True, markup=False)
     if report.n_findings > len(report.findings):
         screen.print(f"  and {counted(report.n_findings - len(report.findings), 'finding')} more")
 

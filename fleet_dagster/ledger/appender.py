@@ -43,6 +43,8 @@ STREAM = STREAMS[str(FLEET_KPI.stream)]
 CONSUMER = "ledger"
 BATCH_ROWS = 50_000
 """Rows of a batch, about: so many are held in memory, and signed together."""
+COMMITS = 100
+"""Commits that one entry tells of: an entry of a tiled log has less than 64 KiB."""
 PATIENCE_S = 60.0
 """How long to wait for another appender of the same fleet to end."""
 POLL_S = 0.2
@@ -73,7 +75,6 @@ class _Draft:
     rows: list[KpiEntry] = field(default_factory=list)
     rare: list[RareEntry] = field(default_factory=list)
     commits: list[dict[str, Any]] = field(default_factory=list)  # Any: what JSON can hold
-    imprints: set[str] = field(default_factory=set)
     n_missed: int = 0
 
 
@@ -197,14 +198,14 @@ class Appender:
                 "last": last,
             }
         )
-        draft.imprints.add(entry.imprint)
 
     def _leaves(self, draft: _Draft) -> list[Any]:
         entries: list[KpiEntry | RareEntry] = [*draft.rows]
-        if draft.commits:
-            documents = self.store.history.imprints.documents(draft.imprints)
+        for first in range(0, len(draft.commits), COMMITS):
+            commits = draft.commits[first : first + COMMITS]
+            documents = self.store.history.imprints.documents({c["imprint"] for c in commits})
             content = {
-                "commits": draft.commits,
+                "commits": commits,
                 "imprints": {digest: json.loads(text) for digest, text in documents.items()},
                 # Not the alerts: where they go may be secret, and digests of what is short can be guessed.
                 "configuration": content_digest(
