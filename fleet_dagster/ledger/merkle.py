@@ -143,10 +143,10 @@ def verify_consistency(
     """Tell whether the tree of `new` leaves with this root begins with the tree of `old` leaves with that root."""
     if not 0 <= old <= new:
         return False
+    if old == 0:
+        return not proof and old_root == EMPTY_ROOT and (new > 0 or new_root == EMPTY_ROOT)
     if old == new:
         return not proof and old_root == new_root
-    if old == 0:
-        return not proof and old_root == EMPTY_ROOT
     path = list(proof)
     if old & (old - 1) == 0:
         path.insert(0, old_root)

@@ -94,16 +94,16 @@ class Checkpoint:
         LedgerError
             A line is missing or empty, the size has leading zeros or is no number, or the root is no SHA-256 in base64.
         """
-        origin, *rest = lines = text.split("\n")[:-1]
+        lines = text.split("\n")[:-1]
         if len(lines) < 3 or not all(lines) or not text.endswith("\n"):  # noqa: PLR2004 - origin, size, root
             raise LedgerError(
                 what, f"found {len(lines)} lines, expected origin, size and root", _WRITTEN
             )
-        size = parse_size(rest[0], what)
-        root = parse_base64(rest[1], what)
+        origin, size, encoded, *extensions = lines
+        root = parse_base64(encoded, what)
         if len(root) != HASH_BYTES:
             raise LedgerError(what, f"its root has {len(root)} bytes, expected 32", _WRITTEN)
-        return cls(origin, size, root, tuple(rest[2:]))
+        return cls(origin, parse_size(size, what), root, tuple(extensions))
 
 
 def parse_signatures(lines: str, *, what: str = "note") -> tuple[Signature, ...]:
