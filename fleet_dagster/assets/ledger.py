@@ -1,6 +1,6 @@
 """`ledger`: the history of fleet_kpi that cannot be rewritten silently."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -9,13 +9,15 @@ from fleet_dagster.assets.spec import OWNER, asset_key
 from fleet_dagster.assets.streams import group_of
 from fleet_dagster.ledger.keeping import Kept, keep
 from fleet_dagster.ledger.state import LedgerState, checkpoint_problem, ledger_state
-from fleet_dagster.ledger.witness.client import Answer
 from fleet_dagster.ledger.words import state_rows, state_table
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.resources import RESOURCE_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fleet_dagster.ledger.witness.client import Answer
     from fleet_dagster.storage.store import Store
 
 NAME = "ledger"
@@ -50,21 +52,19 @@ def ledger(config: FleetConfig) -> dg.AssetsDefinition:
         op_tags={"fleet": config.name, "node": NAME},
         metadata={"origin": config.ledger.origin_of(config.name)},
     )
-    def shell(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         store: Store = getattr(context.resources, RESOURCE_KEY)
-        state = ledger_state(store, config)
-        if not state.has_keys:
-            context.log.warning(
-                "fleet %s has no keys: nothing is recorded. Run `fleet keys init %s`",
-                *[config.name] * 2,
-            )
-            return _result(config, store, state, None)
-        kept = keep(store, config)
-        if kept.appended.n_missed:
-            context.log.warning(
-                "%d commits expired before they were recorded", kept.appended.n_missed
-            )
-        return _result(config, store, kept.state, kept)
+        state, kept = ledger_state(store, config), None
+        if state.has_keys:
+            kept = keep(store, config)
+            state = kept.state
+            if kept.appended.n_missed:
+                words = "%d commits expired before they were recorded"
+                context.log.warning(words, kept.appended.n_missed)
+        else:
+            words = "fleet %s has no keys: nothing is recorded. Run `fleet keys init %s`"
+            context.log.warning(words, config.name, config.name)
+        yield _result(config, store, state, kept)
 
     return shell
 

@@ -7,7 +7,7 @@ import click
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import json_option, note, print_json
 from fleet_dagster.ledger.appender import appending
-from fleet_dagster.ledger.keystore import KeyStore, Keys, verifiers
+from fleet_dagster.ledger.keystore import Keys, KeyStore, verifiers
 from fleet_dagster.ledger.policy import policy_of
 
 

@@ -291,6 +291,13 @@ class Log:
             rows = tx.execute(query.where(w.fleet == self.fleet).group_by(w.witness))
             return {str(r.witness): int(r.size) for r in rows}
 
+    def cosigned_sizes(self, *, since: int = 0) -> list[int]:
+        """Return the sizes, from the largest down to `since`, at which a witness vouched for a checkpoint."""
+        w = ledger_cosignatures.c
+        query = sa.select(w.size).where(w.fleet == self.fleet, w.size >= since).distinct()
+        with self.control.reading() as tx:
+            return [int(size) for size in tx.execute(query.order_by(w.size.desc())).scalars()]
+
     def attach(self, size: int, witness: str, signature: Signature) -> None:
         """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
         t, row = ledger_cosignatures, {"line": signature.line, "received_at": now_us()}

@@ -51,7 +51,9 @@ def test_every_fleet_file_of_the_folder_is_in_the_code_location(
     assert {key.split("/")[0] for key in specs(defs)} == set(names)
     jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
     own = {
-        f"{n}_{kind}" for n in names for kind in ("windows", "ai_inference", "trial", "retention")
+        f"{n}_{kind}"
+        for n in names
+        for kind in ("windows", "ai_inference", "trial", "retention", "ledger")
     }
     assert jobs == {"lake_maintenance", "purge_event_log", *own}
 
@@ -96,7 +98,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
 def test_only_telemetry_cannot_be_materialized() -> None:
     graph = create_fleet(config()).resolve_asset_graph()
     made = {key.path[-1] for key in graph.materializable_asset_keys}
-    assert made == {*DERIVED, "ai_inference", "retention"}
+    assert made == {*DERIVED, "ai_inference", "retention", "ledger"}
     known = {key.path[-1] for key in graph.external_asset_keys}
     assert known == {"site_telemetry", *STREAMS}
 
