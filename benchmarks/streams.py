@@ -2,24 +2,28 @@
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.ingest import clock
 from benchmarks.report import Figure, Result, seconds
-from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
-from fleet_dagster.ingest.simulator import demo_config
+from benchmarks.two_years import (
+    INTERVAL_S,
+    N_WINDOWS,
+    START,
+    WHOLE,
+    WINDOW,
+    config_of_two_years,
+    write_windows,
+)
+from fleet_dagster.core.windows import DAY, HOUR, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.streams import STREAMS
-from fleet_dagster.model.tables import FLEET_KPI, Column
-from fleet_dagster.storage.arrow import schema_of
-from fleet_dagster.storage.coverage import Covered
-from fleet_dagster.storage.door import Write
+from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage.maintenance import compact
 from fleet_dagster.storage.merging import merge_log
 from fleet_dagster.storage.store import Store
@@ -28,21 +32,16 @@ from fleet_dagster.streams.outputs import JsonLines, ParquetFolder
 from fleet_dagster.streams.standing import streams_of
 from fleet_dagster.streams.subscription import subscribe
 
-N_DAYS, INTERVAL_S = 730, 60
-WINDOW, STREAM = INTERVAL_S * SECOND, STREAMS["fleet_kpi_stream"]
-START = 1_704_067_200_000_000
-"""2024-01-01T00:00Z."""
-WHOLE = Span(START, START + N_DAYS * DAY)
+STREAM = STREAMS["fleet_kpi_stream"]
 N_LIVE = 1_440
 """Windows of the last day, which are written one by one."""
 ROUNDS = 5
-_PLAIN = {"string": "full", "bool": False}
 
 
 def s1() -> Result:
     """Measure what a stream of two years costs."""
     with tempfile.TemporaryDirectory() as folder, Store.at(Path(folder) / "home") as store:
-        config = _config()
+        config = config_of_two_years()
         wrote = clock(lambda: _fill(store, config))
         compact(store, vacuum_hours=0)
         n_entries, _ = store.history.size(FLEET_KPI.name, config.name)
@@ -61,10 +60,9 @@ def s1() -> Result:
         merged = clock(lambda: merge_log(store.history, FLEET_KPI, config.name))
         n_merged, _ = store.history.size(FLEET_KPI.name, config.name)
         removals = [clock(partial(_expire, store, config, n)) for n in range(ROUNDS)]
-    n_windows = N_DAYS * DAY // WINDOW
     return Result(
         "streams: two years of fleet_kpi",
-        f"{n_windows:,} windows of {INTERVAL_S} s, a commit a day, the last day's {N_LIVE:,} windows one by one and compacted every hour: {n_entries:,} "
+        f"{N_WINDOWS:,} windows of {INTERVAL_S} s, a commit a day, the last day's {N_LIVE:,} windows one by one and compacted every hour: {n_entries:,} "
         f"entries of the commit log, written in {wrote:.0f} s and compacted. Consumed from the start to the end by a new consumer "
         "each time, cursors moved as they are by `fleet consume`. No target is set; the yardstick is one read of all rows.",
         (
@@ -79,7 +77,7 @@ def s1() -> Result:
             *(
                 Figure(
                     f"consume all from the start: {name}",
-                    f"{seconds(times)}, {n_windows / median(times):,.0f} windows/s",
+                    f"{seconds(times)}, {N_WINDOWS / median(times):,.0f} windows/s",
                     f"one read {seconds(scans)}",
                     f"{median(times) / median(scans):.1f}",
                     "",
@@ -100,51 +98,12 @@ def s1() -> Result:
     )
 
 
-def _config() -> FleetConfig:
-    content = demo_config("bench", "mixed", n_sites=6, n_regions=2, start_date="2024-01-01")
-    return FleetConfig.model_validate({**content, "interval_s": INTERVAL_S})
-
-
 def _fill(store: Store, config: FleetConfig) -> None:
-    store.registry.ensure(config)
-    rng = np.random.default_rng(5)
-    for span in _spans():
-        rows = _rows(span, config.name, rng)
-        with store.door.hold([FLEET_KPI], config.name, span) as holder:
-            covered = [Covered(span, 1, "v1")]
-            write = Write(FLEET_KPI, config.name, span, rows, covered=covered, interval=WINDOW)
-            store.door.write(write, holder=holder)
-        if span.end - span.start == WINDOW and span.end % HOUR == 0:
-            store.lake.compact(FLEET_KPI)
-
-
-def _spans() -> Iterator[Span]:
-    """Yield what is written at once: days, and at last single windows."""
-    live = WHOLE.end - N_LIVE * WINDOW
-    yield from Span(WHOLE.start, live).days()
-    yield from Span(live, WHOLE.end).steps(WINDOW)
-
-
-def _rows(span: Span, fleet: str, rng: np.random.Generator) -> pa.Table:
-    starts = span.starts(WINDOW)
-    stamp = schema_of(FLEET_KPI).field("window_start").type
-    own = {
-        "fleet": pa.array([fleet] * starts.size),
-        "day": pa.array((starts // DAY).astype(np.int32)).cast(pa.date32()),
-        "window_start": pa.array(starts).cast(stamp),
-        "window_end": pa.array(starts + WINDOW).cast(stamp),
-    }
-    columns = [
-        own[c.name] if c.name in own else _values(c, starts.size, rng) for c in FLEET_KPI.columns
-    ]
-    return pa.table(columns, schema=schema_of(FLEET_KPI))
-
-
-def _values(column: Column, n: int, rng: np.random.Generator) -> pa.Array:
-    kind = schema_of(FLEET_KPI).field(column.name).type
-    if column.type.startswith("float"):
-        return pa.array(rng.random(n)).cast(kind)
-    return pa.array([_PLAIN.get(column.type, 6)] * n, kind)
+    rng, live = np.random.default_rng(5), WHOLE.end - N_LIVE * WINDOW
+    write_windows(store, config, Span(WHOLE.start, live).days(), rng)
+    for hour in Span(live, WHOLE.end).steps(HOUR):
+        write_windows(store, config, hour.steps(WINDOW), rng)
+        store.lake.compact(FLEET_KPI)
 
 
 def _consume(store: Store, config: FleetConfig, consumer: str, write: Callable[..., None]) -> None:

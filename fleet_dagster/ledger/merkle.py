@@ -21,6 +21,12 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(LEAF + entry).digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hashes of leaves that hold entries."""
+    sha256 = hashlib.sha256
+    return [sha256(LEAF + entry).digest() for entry in entries]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of a node above two others."""
     return hashlib.sha256(NODE + left + right).digest()

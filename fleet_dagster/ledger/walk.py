@@ -16,7 +16,7 @@ from fleet_dagster.ledger.entries import (
 )
 from fleet_dagster.ledger.findings import Finding
 from fleet_dagster.ledger.log import PAGE, Log, StoredLeaf
-from fleet_dagster.ledger.merkle import HASH_BYTES, LEAF, Frontier
+from fleet_dagster.ledger.merkle import HASH_BYTES, Frontier, leaf_hashes
 from fleet_dagster.ledger.tiles import WIDTH
 
 _SUPERSEDES = b',"supersedes":'
@@ -47,13 +47,12 @@ class Walk:
         if 0 in stops:
             self.roots[0] = frontier.root()
         leaves = self.log.entries(0, self.size)
-        sha256 = hashlib.sha256
         while page := list(islice(leaves, PAGE)):
             whole = next(
                 (i for i, leaf in enumerate(page) if leaf.number != frontier.size + i), None
             )
             present = page[:whole]
-            hashes = [sha256(LEAF + one.leaf.entry).digest() for one in present]
+            hashes = leaf_hashes(one.leaf.entry for one in present)
             self._grow(frontier, hashes, stops)
             self.hashes += hashes
             for one in present:
