@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fleet_dagster.ledger.log import Leaf, Log
 from fleet_dagster.ledger.note import Checkpoint
 from fleet_dagster.ledger.signing import SigningKey, signed
-from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.control.engine import Control
 from fleet_dagster_tests.ledger.keys import LOG, NOW, OLD_LOG, ORIGIN
 
 FLEET = "north"
@@ -15,9 +15,9 @@ def entry(number: int) -> bytes:
     return f"entry {number}".encode()
 
 
-def log_of(store: Store, *, fleet: str = FLEET) -> Log:
+def log_of(control: Control, *, fleet: str = FLEET) -> Log:
     """Return the log of a fleet, begun."""
-    log = Log(store.control, fleet)
+    log = Log(control, fleet)
     log.begin(ORIGIN)
     return log
 

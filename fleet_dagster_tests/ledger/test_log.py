@@ -8,7 +8,7 @@ from fleet_dagster.ledger.signing import signed
 from fleet_dagster.ledger.tiles import tile_sizes
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.storage.control import schema
-from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.control.engine import Control
 from fleet_dagster_tests.ledger import definition
 from fleet_dagster_tests.ledger.keys import CHECKPOINT, LOG, NOW, ORIGIN, WITNESSES
 from fleet_dagster_tests.ledger.logs import FLEET, append, entry, grow, log_of, vouch
@@ -23,9 +23,9 @@ TABLES = (
 )
 
 
-def everything(store: Store) -> list[list[tuple[object, ...]]]:
+def everything(control: Control) -> list[list[tuple[object, ...]]]:
     """Return what the ledger's tables hold."""
-    with store.control.reading() as tx:
+    with control.reading() as tx:
         return [sorted(map(tuple, tx.execute(sa.select(table))), key=repr) for table in TABLES]
 
 
@@ -33,8 +33,8 @@ def row(window: int, revision: int = 0, digest: bytes = b"d" * 32) -> Leaf:
     return Leaf(f"row {window} {revision}".encode(), "row", window, revision, digest)
 
 
-def test_a_log_that_was_not_begun_has_nothing(store: Store) -> None:
-    log = Log(store.control, FLEET)
+def test_a_log_that_was_not_begun_has_nothing(control: Control) -> None:
+    log = Log(control, FLEET)
     assert log.head() is None
     assert log.newest_checkpoint() is None
     assert log.checkpoints() == []
@@ -42,8 +42,8 @@ def test_a_log_that_was_not_begun_has_nothing(store: Store) -> None:
     assert list(log.entries()) == []
 
 
-def test_a_log_is_begun_once_and_keeps_its_name(store: Store) -> None:
-    log = Log(store.control, FLEET)
+def test_a_log_is_begun_once_and_keeps_its_name(control: Control) -> None:
+    log = Log(control, FLEET)
     assert log.begin(ORIGIN) == Head(ORIGIN, 0)
     grow(log, 3)
     assert log.begin(ORIGIN) == Head(ORIGIN, 3)
@@ -53,15 +53,15 @@ def test_a_log_is_begun_once_and_keeps_its_name(store: Store) -> None:
 
 @pytest.mark.parametrize("sizes", [(1,), (3, 7), (255, 256, 257), (5, 5, 600)])
 def test_entries_tiles_and_checkpoints_are_those_of_the_definition(
-    store: Store, sizes: tuple[int, ...]
+    control: Control, sizes: tuple[int, ...]
 ) -> None:
-    log = log_of(store)
+    log = log_of(control)
     grow(log, *sizes)
     size = sizes[-1]
     every = [entry(number) for number in range(size)]
     assert log.head() == Head(ORIGIN, size)
     assert [(s.number, s.leaf.entry) for s in log.entries()] == list(enumerate(every))
-    with store.control.reading() as tx:
+    with control.reading() as tx:
         stored = {
             (int(t.level), int(t.number)): bytes(t.hashes)
             for t in tx.execute(sa.select(schema.ledger_tiles))
@@ -78,64 +78,64 @@ def test_entries_tiles_and_checkpoints_are_those_of_the_definition(
     assert [c.size for c in log.checkpoints()] == sorted(set(sizes))
 
 
-def test_an_append_to_a_log_that_has_grown_is_refused_and_leaves_no_trace(store: Store) -> None:
-    log = log_of(store)
+def test_an_append_to_a_log_that_has_grown_is_refused_and_leaves_no_trace(control: Control) -> None:
+    log = log_of(control)
     grow(log, 3)
     head = log.head()
     assert head is not None
     late = log.prepare(head, [Leaf(b"late", "test")])
     note = signed(Checkpoint(ORIGIN, late.size, late.root), [LOG], time=NOW)
     grow(log, 4)
-    before = everything(store)
+    before = everything(control)
     with (
         pytest.raises(LedgerError, match="no longer has 3 entries"),
-        store.control.transaction() as tx,
+        control.transaction() as tx,
     ):
         log.append(tx, late, note)
-    assert everything(store) == before
+    assert everything(control) == before
     assert b"late" not in [s.leaf.entry for s in log.entries()]
 
 
-def test_an_append_that_fails_later_leaves_no_trace(store: Store) -> None:
-    log = log_of(store)
+def test_an_append_that_fails_later_leaves_no_trace(control: Control) -> None:
+    log = log_of(control)
     grow(log, 3)
-    before, head = everything(store), log.head()
+    before, head = everything(control), log.head()
     assert head is not None
     batch = log.prepare(head, [Leaf(b"more", "test")])
 
     def cut_off() -> None:
-        with store.control.transaction() as tx:
+        with control.transaction() as tx:
             log.append(tx, batch, None)
             msg = "power cut"
             raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="power cut"):
         cut_off()
-    assert everything(store) == before
+    assert everything(control) == before
 
 
-def test_a_row_of_a_window_is_in_a_ledger_once(store: Store) -> None:
-    log = log_of(store)
+def test_a_row_of_a_window_is_in_a_ledger_once(control: Control) -> None:
+    log = log_of(control)
     for leaves in ([row(1), row(2)], [row(1, 1)], [row(1, 0, b"e" * 32)]):
         head = log.head()
         assert head is not None
         batch = log.prepare(head, leaves)
-        with store.control.transaction() as tx:
+        with control.transaction() as tx:
             log.append(tx, batch, None)
-    before, head = everything(store), log.head()
+    before, head = everything(control), log.head()
     assert head == Head(ORIGIN, 4)
     for twice in ([row(2)], [row(3), row(3)], [row(9), row(1, 1)]):
         batch = log.prepare(head, twice)
-        with pytest.raises(sa.exc.IntegrityError), store.control.transaction() as tx:
+        with pytest.raises(sa.exc.IntegrityError), control.transaction() as tx:
             log.append(tx, batch, None)
-        assert everything(store) == before
+        assert everything(control) == before
 
 
-def test_the_same_row_may_be_in_the_ledgers_of_two_fleets(store: Store) -> None:
+def test_the_same_row_may_be_in_the_ledgers_of_two_fleets(control: Control) -> None:
     for fleet in ("north", "south"):
-        log = log_of(store, fleet=fleet)
+        log = log_of(control, fleet=fleet)
         batch = log.prepare(Head(ORIGIN, 0), [row(1), Leaf(b"start", "begin")])
-        with store.control.transaction() as tx:
+        with control.transaction() as tx:
             log.append(tx, batch, None)
         assert [s.leaf for s in log.of_windows(Span(1, 2))] == [row(1)]
         assert log.of_windows(Span(2, 9)) == []
@@ -144,22 +144,22 @@ def test_the_same_row_may_be_in_the_ledgers_of_two_fleets(store: Store) -> None:
 
 
 def test_entries_are_read_in_order_over_many_pages(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = log_of(store)
+    log = log_of(control)
     grow(log, 23)
     monkeypatch.setattr("fleet_dagster.ledger.log.PAGE", 5)
     assert [s.number for s in log.entries()] == list(range(23))
     assert [s.number for s in log.entries(4, 15)] == list(range(4, 15))
     assert list(log.entries(23)) == []
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         gone = schema.ledger_entries.c.number.between(3, 11)
         tx.execute(sa.delete(schema.ledger_entries).where(gone))
     assert [s.number for s in log.entries()] == [0, 1, 2, *range(12, 23)]
 
 
-def test_cosignatures_are_kept_with_the_checkpoint_that_they_are_of(store: Store) -> None:
-    log = log_of(store)
+def test_cosignatures_are_kept_with_the_checkpoint_that_they_are_of(control: Control) -> None:
+    log = log_of(control)
     grow(log, 2, 4, 6)
     vouch(log, 4, W1, W2)
     vouch(log, 2, W3)
@@ -179,8 +179,8 @@ def test_cosignatures_are_kept_with_the_checkpoint_that_they_are_of(store: Store
     assert (newest.size, newest.lines) == (6, {})
 
 
-def test_a_witness_that_vouches_again_replaces_its_line(store: Store) -> None:
-    log = log_of(store)
+def test_a_witness_that_vouches_again_replaces_its_line(control: Control) -> None:
+    log = log_of(control)
     grow(log, 2)
     vouch(log, 2, W1)
     text = log.checkpoints()[0].note().text
@@ -189,32 +189,32 @@ def test_a_witness_that_vouches_again_replaces_its_line(store: Store) -> None:
     assert log.checkpoints()[0].lines == {W1.name: again.line}
 
 
-def test_a_stored_note_or_line_that_was_tampered_with_is_refused(store: Store) -> None:
-    log = log_of(store)
+def test_a_stored_note_or_line_that_was_tampered_with_is_refused(control: Control) -> None:
+    log = log_of(control)
     grow(log, 2)
     vouch(log, 2, W1)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(sa.update(schema.ledger_cosignatures).values(line="— nobody\n"))
     with pytest.raises(LedgerError, match="checkpoint of size 2: found the signature line"):
         log.checkpoints()[0].note()
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(sa.delete(schema.ledger_cosignatures))
         tx.execute(sa.update(schema.ledger_checkpoints).values(note="rewritten"))
     with pytest.raises(LedgerError, match="checkpoint of size 2: found no blank line"):
         log.checkpoints()[0].note()
 
 
-def test_a_stored_tile_that_lost_hashes_stops_the_log(store: Store) -> None:
-    log = log_of(store)
+def test_a_stored_tile_that_lost_hashes_stops_the_log(control: Control) -> None:
+    log = log_of(control)
     grow(log, 5)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(sa.update(schema.ledger_tiles).values(hashes=bytes(32 * 4)))
     with pytest.raises(LedgerError, match=r"tile 0/0: it has 4 hashes, expected 5"):
         append(log, [b"more"])
 
 
-def test_a_checkpoint_may_be_signed_again(store: Store) -> None:
-    log = log_of(store)
+def test_a_checkpoint_may_be_signed_again(control: Control) -> None:
+    log = log_of(control)
     checkpoint = grow(log, 2)
     append(log, [], keys=[LOG])
     (stored,) = log.checkpoints()

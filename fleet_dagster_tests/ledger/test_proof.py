@@ -12,7 +12,7 @@ from fleet_dagster.ledger.proof import HEADER, Proof, make_proof, verify
 from fleet_dagster.ledger.signing import signed
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.storage.control import schema
-from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.control.engine import Control
 from fleet_dagster_tests.ledger import definition
 from fleet_dagster_tests.ledger.keys import LOG, NOW, OLD_LOG, ORIGIN, WITNESSES, key
 from fleet_dagster_tests.ledger.logs import entry, grow, log_of, vouch
@@ -167,8 +167,8 @@ def test_a_proof_needs_the_quorum_and_valid_signatures() -> None:
         verify(two, None, stranger)
 
 
-def test_every_entry_of_a_log_can_be_proven_by_its_newest_checkpoint(store: Store) -> None:
-    log = log_of(store)
+def test_every_entry_of_a_log_can_be_proven_by_its_newest_checkpoint(control: Control) -> None:
+    log = log_of(control)
     grow(log, 3, 300)
     for number in (0, 2, 255, 256, 299):
         proof = make_proof(log, number)
@@ -177,8 +177,10 @@ def test_every_entry_of_a_log_can_be_proven_by_its_newest_checkpoint(store: Stor
         assert (found.entry, found.judgement.checkpoint.size) == (entry(number), 300)
 
 
-def test_the_newest_checkpoint_with_a_quorum_is_taken_that_covers_the_entry(store: Store) -> None:
-    log = log_of(store)
+def test_the_newest_checkpoint_with_a_quorum_is_taken_that_covers_the_entry(
+    control: Control,
+) -> None:
+    log = log_of(control)
     grow(log, 2, 4, 6, 8)
     vouch(log, 2, W1, W2, W3)
     vouch(log, 4, W1, W3)
@@ -195,30 +197,30 @@ def test_the_newest_checkpoint_with_a_quorum_is_taken_that_covers_the_entry(stor
     assert [s.name for s in make_proof(log, 3).note.signatures] == [ORIGIN, ORIGIN, W1.name]
 
 
-def test_what_is_not_there_cannot_be_proven(store: Store) -> None:
-    log = log_of(store)
+def test_what_is_not_there_cannot_be_proven(control: Control) -> None:
+    log = log_of(control)
     with pytest.raises(LedgerError, match="there is no entry 0: the ledger has 0 entries"):
         make_proof(log, 0)
     grow(log, 2)
     for number in (2, -1):
         with pytest.raises(LedgerError, match=f"there is no entry {number}: the ledger has 2"):
             make_proof(log, number)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(sa.delete(schema.ledger_checkpoints))
     with pytest.raises(LedgerError, match="no checkpoint covers entry 1"):
         make_proof(log, 1)
 
 
-def test_no_proof_is_made_of_what_was_tampered_with(store: Store) -> None:
-    log = log_of(store)
+def test_no_proof_is_made_of_what_was_tampered_with(control: Control) -> None:
+    log = log_of(control)
     grow(log, 5)
     rewritten = sa.update(schema.ledger_entries).where(schema.ledger_entries.c.number == 3)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(rewritten.values(entry=b"rewritten"))
     with pytest.raises(LedgerError, match="entry 3 does not lead to the root that was signed"):
         make_proof(log, 3)
     assert verify(make_proof(log, 2), None, TRUSTED).entry == entry(2)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         gone = schema.ledger_entries.c.number == 3
         tx.execute(sa.delete(schema.ledger_entries).where(gone))
     with pytest.raises(LedgerError, match="there is no entry 3: it should be there"):

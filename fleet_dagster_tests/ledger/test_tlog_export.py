@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fleet_dagster.ledger.tlog_export import MAX_ENTRY_BYTES, export, tile_name
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.storage.control import schema
-from fleet_dagster.storage.store import Store
+from fleet_dagster.storage.control.engine import Control
 from fleet_dagster_tests.ledger import definition
 from fleet_dagster_tests.ledger.keys import ORIGIN, WITNESSES
 from fleet_dagster_tests.ledger.logs import append, entry, grow, log_of, vouch
@@ -101,9 +101,9 @@ def check(folder: Path, size: int) -> None:
 
 
 def test_an_export_grows_with_its_log_and_can_be_read_by_anybody(
-    store: Store, tmp_path: Path
+    control: Control, tmp_path: Path
 ) -> None:
-    log, folder = log_of(store), tmp_path / "public/log"
+    log, folder = log_of(control), tmp_path / "public/log"
     before: dict[str, bytes] = {}
     for size in (1, 5, 255, 256, 257, 512, 700):
         grow(log, size)
@@ -121,9 +121,9 @@ def test_an_export_grows_with_its_log_and_can_be_read_by_anybody(
 
 
 def test_an_export_of_one_go_has_the_same_files_and_the_cosignatures(
-    store: Store, tmp_path: Path
+    control: Control, tmp_path: Path
 ) -> None:
-    log, steps = log_of(store), []
+    log, steps = log_of(control), []
     grow(log, 300, 600)
     vouch(log, 600, *WITNESSES)
     export(log, tmp_path / "log", lambda done, total: steps.append((done, total)))
@@ -145,8 +145,8 @@ def test_an_export_of_one_go_has_the_same_files_and_the_cosignatures(
     assert len(newest.note().signatures) == 5
 
 
-def test_files_that_are_there_are_not_written_again(store: Store, tmp_path: Path) -> None:
-    log = log_of(store)
+def test_files_that_are_there_are_not_written_again(control: Control, tmp_path: Path) -> None:
+    log = log_of(control)
     grow(log, 300)
     export(log, tmp_path / "log")
     old = {p: p.stat().st_ino for p in (tmp_path / "log/tile").rglob("*") if p.is_file()}
@@ -156,8 +156,8 @@ def test_files_that_are_there_are_not_written_again(store: Store, tmp_path: Path
     assert WITNESSES[0].name in (tmp_path / "log/checkpoint").read_text()
 
 
-def test_an_export_that_was_cut_off_goes_on(store: Store, tmp_path: Path) -> None:
-    log = log_of(store)
+def test_an_export_that_was_cut_off_goes_on(control: Control, tmp_path: Path) -> None:
+    log = log_of(control)
     grow(log, 600)
 
     def cut_off(done: int, _total: int) -> None:
@@ -191,9 +191,9 @@ def test_the_path_of_the_specification() -> None:
 
 @pytest.mark.parametrize("name", ["readme.txt", "tile/notes", "tile/0x/000", "log/checkpoint"])
 def test_a_folder_that_holds_other_things_is_refused(
-    store: Store, tmp_path: Path, name: str
+    control: Control, tmp_path: Path, name: str
 ) -> None:
-    log, other = log_of(store), tmp_path / "log" / name
+    log, other = log_of(control), tmp_path / "log" / name
     grow(log, 3)
     other.parent.mkdir(parents=True)
     other.write_text("mine")
@@ -202,24 +202,24 @@ def test_a_folder_that_holds_other_things_is_refused(
     assert files(tmp_path / "log") == {name: b"mine"}
 
 
-def test_a_file_is_no_folder(store: Store, tmp_path: Path) -> None:
-    log = log_of(store)
+def test_a_file_is_no_folder(control: Control, tmp_path: Path) -> None:
+    log = log_of(control)
     grow(log, 3)
     (tmp_path / "log").write_text("mine")
     with pytest.raises(LedgerError, match="it is a file"):
         export(log, tmp_path / "log")
 
 
-def test_the_export_of_another_log_is_refused(store: Store, tmp_path: Path) -> None:
-    log, folder = log_of(store), tmp_path / "log"
+def test_the_export_of_another_log_is_refused(control: Control, tmp_path: Path) -> None:
+    log, folder = log_of(control), tmp_path / "log"
     grow(log, 5)
     export(log, folder)
     before = files(folder)
-    rewritten = log_of(store, fleet="rewritten")
+    rewritten = log_of(control, fleet="rewritten")
     append(rewritten, [b"another", *(entry(n) for n in range(1, 9))])
     with pytest.raises(LedgerError, match="does not begin with the 5 entries"):
         export(rewritten, folder)
-    shorter = log_of(store, fleet="shorter")
+    shorter = log_of(control, fleet="shorter")
     grow(shorter, 4)
     with pytest.raises(LedgerError, match="it has 5 entries, and the ledger only 4"):
         export(shorter, folder)
@@ -230,8 +230,10 @@ def test_the_export_of_another_log_is_refused(store: Store, tmp_path: Path) -> N
     assert files(folder) == before
 
 
-def test_a_file_with_another_content_is_never_written_over(store: Store, tmp_path: Path) -> None:
-    log, folder = log_of(store), tmp_path / "log"
+def test_a_file_with_another_content_is_never_written_over(
+    control: Control, tmp_path: Path
+) -> None:
+    log, folder = log_of(control), tmp_path / "log"
     grow(log, 300)
     export(log, folder)
     (folder / "tile/entries/000").write_bytes(b"mine")
@@ -251,19 +253,19 @@ def test_a_file_with_another_content_is_never_written_over(store: Store, tmp_pat
     ids=["rewritten", "lost"],
 )
 def test_a_log_that_was_tampered_with_is_not_exported(
-    store: Store, tmp_path: Path, change: sa.Update | sa.Delete, problem: str
+    control: Control, tmp_path: Path, change: sa.Update | sa.Delete, problem: str
 ) -> None:
-    log, folder = log_of(store), tmp_path / "log"
+    log, folder = log_of(control), tmp_path / "log"
     grow(log, 300)
-    with store.control.transaction() as tx:
+    with control.transaction() as tx:
         tx.execute(change.where(schema.ledger_entries.c.number == 290))
     with pytest.raises(LedgerError, match=problem):
         export(log, folder)
     assert files(folder) == {}
 
 
-def test_entries_of_up_to_65535_bytes_are_exported(store: Store, tmp_path: Path) -> None:
-    log = log_of(store)
+def test_entries_of_up_to_65535_bytes_are_exported(control: Control, tmp_path: Path) -> None:
+    log = log_of(control)
     append(log, [b"", b"x" * MAX_ENTRY_BYTES])
     export(log, tmp_path / "log")
     assert [len(one) for one in Reader(tmp_path / "log").entries()] == [0, 65_535]
@@ -276,7 +278,7 @@ def test_entries_of_up_to_65535_bytes_are_exported(store: Store, tmp_path: Path)
     assert files(tmp_path / "log") == {}
 
 
-def test_a_log_without_a_checkpoint_is_not_exported(store: Store, tmp_path: Path) -> None:
+def test_a_log_without_a_checkpoint_is_not_exported(control: Control, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="it has no checkpoint"):
-        export(log_of(store), tmp_path / "log")
+        export(log_of(control), tmp_path / "log")
     assert not (tmp_path / "log").exists()
