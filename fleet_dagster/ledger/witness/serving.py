@@ -29,6 +29,28 @@ def serve_witness(
     LedgerError
         The address cannot be listened at, or the certificate cannot be used.
     """
+    server = web_server(witness, report=report, certfile=certfile, keyfile=keyfile)
+    with listening(host, port) as sock:
+        scheme = "http" if certfile is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        report(f"{witness.keys[0].name} answers at {scheme}://{shown}:{sock.getsockname()[1]}")
+        server.run(sockets=[sock])
+
+
+def web_server(
+    witness: Witness,
+    *,
+    report: Report,
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
+) -> uvicorn.Server:
+    """Return a witness's web server, not yet at work.
+
+    Raises
+    ------
+    LedgerError
+        The certificate cannot be used.
+    """
     config = uvicorn.Config(
         application(witness, report),
         http="h11",
@@ -52,14 +74,17 @@ def serve_witness(
             f"it cannot be used ({error})",
             "Give certificate and key as PEM",
         ) from error
-    with _listening(host, port) as sock:
-        scheme = "http" if certfile is None else "https"
-        shown = f"[{host}]" if ":" in host else host
-        report(f"{witness.keys[0].name} answers at {scheme}://{shown}:{sock.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[sock])
+    return uvicorn.Server(config)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises
+    ------
+    LedgerError
+        It cannot be listened at.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
