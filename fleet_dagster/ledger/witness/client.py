@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -96,7 +96,7 @@ class _Ask:
     start_size: int
     _found: Answer | None = None
     _line: Signature | None = None
-    _connection: http.client.HTTPConnection | None = None
+    _socket: socket.socket | None = None
     _thread: threading.Thread | None = field(default=None)
 
     def start(self, deadline: float) -> None:
@@ -126,9 +126,6 @@ class _Ask:
             self._found = self._answer("unreachable", _words(error))
         except Exception as error:  # noqa: BLE001 - one witness never breaks the others
             self._found = self._answer("refused", f"it could not be asked ({error})")
-        finally:
-            if self._connection is not None:
-                self._connection.close()
 
     def _asked(self, deadline: float) -> Answer:
         key = _key(self.witness)
@@ -149,18 +146,17 @@ class _Ask:
 
     def _post(self, body: bytes, deadline: float) -> _Reply:
         """Send a request. Nothing is followed elsewhere; too much is not read."""
-        if self._connection is None:
-            self._connection = _connected(self.witness.url)
         path = urlsplit(self.witness.url).path.rstrip("/") + "/add-checkpoint"
-        connection, left = self._connection, deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if connection.sock is None:
+        with closing(_connection(self.witness.url)) as connection:
             connection.connect()
-        connection.sock.settimeout(left)
-        connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
-        response = connection.getresponse()
-        content = response.read(MAX_ANSWER + 1)
+            self._socket = connection.sock  # the connection forgets it where the answer has no end
+            left = deadline - time.monotonic()  # whoever hangs up had a socket to do it with
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
+            with closing(connection.getresponse()) as response:
+                content = response.read(MAX_ANSWER + 1)
         if len(content) > MAX_ANSWER:
             raise _Refused(f"it answered with more than {MAX_ANSWER} bytes")
         if response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or response.status == _TOO_BUSY:
@@ -169,10 +165,9 @@ class _Ask:
 
     def _hang_up(self) -> None:
         """End what the thread waits for."""
-        sock = self._connection.sock if self._connection is not None else None
-        if sock is not None:
+        if self._socket is not None:
             with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, state: AnswerState, detail: str) -> Answer:
         return Answer(self.witness.name, state, self.newest.size, detail)
@@ -208,7 +203,7 @@ def _has_vouched(newest: StoredCheckpoint, name: str, key: VerifierKey) -> bool:
     return any(key.made(line) and key.verifies(text, line) for line in lines)
 
 
-def _connected(url: str) -> http.client.HTTPConnection:
+def _connection(url: str) -> http.client.HTTPConnection:
     """Return a connection that is about to be made."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

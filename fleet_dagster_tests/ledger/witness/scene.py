@@ -89,11 +89,18 @@ class Running:
     folder: Path
     lines: list[str] = field(default_factory=list)
     port: int = 0
+    certificate: Path | None = None
+    """File of a certificate and its key: it then answers over TLS."""
 
     def up(self) -> None:
         """Begin to answer: always at the same port."""
         self.witness = Witness.open(self.folder, lambda: int(time.time()))
-        self._server = web_server(self.witness, report=self.lines.append)
+        self._server = web_server(
+            self.witness,
+            report=self.lines.append,
+            certfile=self.certificate,
+            keyfile=self.certificate,
+        )
         self._socket = listening("127.0.0.1", self.port)
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
@@ -109,7 +116,7 @@ class Running:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' * bool(self.certificate)}://127.0.0.1:{self.port}"
 
     def setting(self, kind: Kind = Kind.MLDSA44_COSIGNATURE) -> LedgerWitness:
         """Return how a fleet's file names it."""
