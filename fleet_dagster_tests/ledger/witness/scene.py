@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fleet_dagster.ledger.key_files import new_keys
 from fleet_dagster.ledger.log import Leaf, Log
-from fleet_dagster.ledger.merkle import consistency_proof, leaf_hash, root_of
+from fleet_dagster.ledger.merkle import Frontier, consistency_proof, leaf_hash, root_of
 from fleet_dagster.ledger.note import Checkpoint, Note, parse_signatures
 from fleet_dagster.ledger.signing import Kind, SigningKey, VerifierKey, signed
 from fleet_dagster.ledger.witness.serving import listening, web_server
@@ -36,7 +37,7 @@ class MemoryLog:
 
     def checkpoint(self, size: int) -> Checkpoint:
         """Return what it says of itself at a size."""
-        return Checkpoint(self.origin, size, root_of([leaf_hash(e) for e in self.entries[:size]]))
+        return Checkpoint(self.origin, size, self._roots[size])
 
     def note(self, size: int) -> Note:
         """Return that, signed."""
@@ -49,7 +50,20 @@ class MemoryLog:
 
     def _node(self, level: int, index: int) -> bytes:
         first = index << level
-        return root_of([leaf_hash(e) for e in self.entries[first : first + (1 << level)]])
+        return root_of(self._leaves[first : first + (1 << level)])
+
+    @cached_property
+    def _leaves(self) -> list[bytes]:
+        return [leaf_hash(e) for e in self.entries]
+
+    @cached_property
+    def _roots(self) -> list[bytes]:
+        frontier = Frontier()
+        found = [frontier.root()]
+        for leaf in self._leaves:
+            frontier.extend([leaf])
+            found.append(frontier.root())
+        return found
 
 
 def entries(n: int, word: str = "entry") -> tuple[bytes, ...]:
