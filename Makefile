@@ -28,7 +28,7 @@ up: $(STAMPS)/run
 	@exec $(BIN)/fleet up $(ARGS)
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -n 2 -m "not slow and not services and not pages" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not services and not pages" $(ARGS)
 
 test-docs: $(STAMPS)/test
 	$(BIN)/python -m pytest -n 2 -m pages $(ARGS)

@@ -1,9 +1,12 @@
 """Small installations for tests: a simulated fleet, landed in a store, and what a store then holds."""
 
+import atexit
 import datetime as dt
 import functools
 import hashlib
 import multiprocessing
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
@@ -119,6 +122,21 @@ def telemetry(
     )
     settings = plant(n_sites=n_sites, n_regions=n_regions)
     return simulate(settings, scenario, FIRST, FIRST + n_days * DAY).telemetry
+
+
+def new_home(home: Path) -> Path:
+    """Put what `Store.at` makes of an empty folder into one, unless something is there; a copy takes a tenth of the time."""
+    if not (home / "control.db").exists():
+        shutil.copytree(_new_home(), home, dirs_exist_ok=True)
+    return home
+
+
+@functools.cache
+def _new_home() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="fleet-home-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Store.at(folder).close()
+    return folder
 
 
 def land(
@@ -261,7 +279,7 @@ def refresh_all(store: Store, config: FleetConfig, span: Span, **options: Any) -
 
 def recomputed(store: Store, config: FleetConfig, span: Span) -> Tables:
     """Return the tables as another store gives them that has the same inputs and computes everything from the start."""
-    with Store.at(Path(store.lake.root).parent / "fresh") as other:
+    with Store.at(new_home(Path(store.lake.root).parent / "fresh")) as other:
         rows = store.lake.read(SITE_TELEMETRY, NAME, days(-60, 500), time_column="timestamp")
         plain = rows.select(schema_of(SITE_TELEMETRY).names).cast(schema_of(SITE_TELEMETRY))
         names = {"batch_id": "copy", "idempotency_key": "copy", "source": "copy"}

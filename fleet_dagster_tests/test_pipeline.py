@@ -210,28 +210,29 @@ def test_every_snapshot_is_booked_once(seed: int) -> None:
     assert books["duplicates"].sum() == result.site_kpi["n_duplicates"].sum() > 0
 
 
-def test_two_hours_window_by_window_equal_the_whole_range() -> None:
-    start = NOON + 2 * DAY - HOUR
-    span = Span(start, start + 2 * HOUR)
+@pytest.mark.parametrize("n_minutes", [40, pytest.param(120, marks=pytest.mark.slow)])
+def test_minutes_window_by_window_equal_the_whole_range(n_minutes: int) -> None:
+    """Half of them before a full hour, half after it; a site moves and another is new on the way."""
+    start = NOON + 2 * DAY - n_minutes // 2 * MINUTE
+    span = Span(start, start + n_minutes * MINUTE)
+    new_from = start + n_minutes // 3 * MINUTE
     mappings = fleets.content(8, 3)["region_mappings"]
     moved = {"site_id": "S-03", "region_id": "R-0", "weight": 5.0}
-    moved["valid_from"] = fleets.utc(start + 50 * MINUTE + 7 * SECOND).isoformat()
+    moved["valid_from"] = fleets.utc(new_from + 10 * MINUTE + 7 * SECOND).isoformat()
     config = fleets.config(region_mappings=[*mappings, moved], start_date="2026-01-05")
     history = fleets.telemetry(SITES[:9], NOON, start, seed=3, step=3 * MINUTE)
     recent = fleets.telemetry(
         SITES[:9], start - 20 * MINUTE, span.end, seed=4, step=25 * SECOND, malformed=True
     )
     landed = fleets.landed(config, pd.concat([history, recent], ignore_index=True))
-    fleet = Fleet.of(config, {"S-09": start + 40 * MINUTE})
-    landed = landed[
-        (landed["site_id"] != "S-09") | (landed["timestamp"] >= fleets.utc(start + 40 * MINUTE))
-    ]
+    fleet = Fleet.of(config, {"S-09": new_from})
+    landed = landed[(landed["site_id"] != "S-09") | (landed["timestamp"] >= fleets.utc(new_from))]
     read = frame_reader(landed)
     trained = baselines_for(fleet, read, span)
     assert not trained.baseline.empty
     whole = evaluate_landed(fleet, read, span, trained)
     windows = [evaluate_landed(fleet, read, w, trained) for w in span.steps(MINUTE)]
-    assert len(windows) == 120
+    assert len(windows) == n_minutes
     for name in WINDOW_TABLES:
         # no incident, and no model
         may_be_empty = name in ("fleet_correlation", "ai_inference")

@@ -35,6 +35,7 @@ from fleet_dagster_tests.alert_rows import (
     regions,
 )
 from fleet_dagster_tests.incidents import stamp
+from fleet_dagster_tests.installations import new_home
 from fleet_dagster_tests.receivers import HttpReceiver, http_receiver, mailbox
 
 FOUR = "Simultaneous incident: 4 sites in 4 regions"
@@ -42,7 +43,7 @@ FOUR = "Simultaneous incident: 4 sites in 4 regions"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(new_home(tmp_path / "home")) as opened:
         yield opened
 
 
@@ -738,7 +739,7 @@ def test_an_address_is_read_from_the_environment(store: Store, receiver: HttpRec
 def test_the_same_rows_and_clock_give_the_same_messages(tmp_path: Path) -> None:
     told = []
     for name in ("one", "two"):
-        with Store.at(tmp_path / name) as store, http_receiver() as receiver:
+        with Store.at(new_home(tmp_path / name)) as store, http_receiver() as receiver:
             config = to(receiver)
             open_incident(store, config)
             regions(store, {"R-05": ["critical"] * 10})

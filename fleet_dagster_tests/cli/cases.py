@@ -11,8 +11,11 @@ from click.testing import CliRunner, Result
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from fleet_dagster.cli.main import main
+from fleet_dagster.core.windows import Span
 from fleet_dagster.model.tables import TABLES, derived_tables, superseded
+from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster_tests.installations import new_home
 
 HEADER = "site_id,timestamp,temp,power"
 GOOD = (
@@ -40,7 +43,8 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def write_fleet(folder: Path, name: str = "plant", **changes: Any) -> Path:
-    """Write a fleet's file into the installation of a folder."""
+    """Write a fleet's file into the installation of a folder, whose storage is there from then on."""
+    new_home(folder / "home")
     path = folder / "fleets" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content(name=name, **changes)), encoding="utf-8")
@@ -70,6 +74,13 @@ def printed(result: Result) -> Any:
     """Return the JSON that a command printed to standard output."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def compute(folder: Path, start: int, end: int) -> None:
+    """Compute a span [us] as `fleet run` does, but without Dagster, which takes several times as long."""
+    place = installation(folder)
+    with place.store() as store:
+        Refresh(store, place.config("plant")).everything(Span(start, end))
 
 
 def installation(folder: Path) -> Installation:

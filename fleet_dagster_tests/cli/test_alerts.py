@@ -17,6 +17,7 @@ from fleet_dagster_tests.alert_rows import NAME, SITES, START, incident
 from fleet_dagster_tests.alert_rows import fleet as fleet_of
 from fleet_dagster_tests.alert_rows import write as write_rows
 from fleet_dagster_tests.cli.cases import done, fleet, installation, printed
+from fleet_dagster_tests.installations import new_home
 from fleet_dagster_tests.receivers import http_receiver
 
 
@@ -41,6 +42,7 @@ def happens(folder: Path) -> None:
 
 
 def write(folder: Path, *destinations: tuple[str, str]) -> None:
+    new_home(folder / "home")
     config = fleet_of(*destinations, n_sites=30)
     file = folder / "fleets" / "plant.yaml"
     file.parent.mkdir(exist_ok=True)

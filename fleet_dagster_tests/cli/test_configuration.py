@@ -1,9 +1,20 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleet_dagster_tests.cli.cases import csv, done, fleet, installation, printed, write_fleet
+from fleet_dagster.core.windows import HOUR
+from fleet_dagster_tests.cli.cases import (
+    compute,
+    csv,
+    done,
+    fleet,
+    installation,
+    printed,
+    write_fleet,
+)
+from fleet_dagster_tests.fleets import MIDNIGHT
 
 DAY = "2026-01-05"
 NOON = f"{DAY}T12:00:00Z"
@@ -13,11 +24,19 @@ MAPPINGS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an installation whose fleet's file has been applied, which no test changes."""
+    folder = tmp_path_factory.mktemp("applied")
+    write_fleet(folder)
+    done(fleet(folder, "config", "apply", "plant"))
+    return folder
+
+
 @pytest.fixture
-def plant(tmp_path: Path) -> Path:
-    """Return an installation whose fleet's file has been applied."""
-    write_fleet(tmp_path)
-    done(fleet(tmp_path, "config", "apply", "plant"))
+def plant(applied: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    shutil.copytree(applied, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -50,7 +69,7 @@ def test_apply_names_the_stored_days_it_alters_and_the_command_that_recomputes_t
 ) -> None:
     """The command it names brings them up to date."""
     done(fleet(plant, "import", "plant", csv(plant), "--historical"))
-    done(fleet(plant, "run", "plant", "--from", DAY, "--to", DAY))
+    compute(plant, MIDNIGHT, MIDNIGHT + 24 * HOUR)
     write_fleet(plant, staleness_threshold_s=180)
     found = fleet(plant, "config", "apply", "plant", "--from", f"{DAY}T06:00Z")
     assert "Stored windows of 1 partition are no longer current" in done(found)
@@ -98,7 +117,7 @@ def test_apply_again_returns_to_a_file_that_was_applied_before(plant: Path) -> N
 def test_a_change_counts_no_stored_window_before_the_first_that_it_governs(plant: Path) -> None:
     """Not even one of its day that is no longer current for another reason."""
     done(fleet(plant, "import", "plant", csv(plant), "--historical"))
-    done(fleet(plant, "run", "plant", "--from", DAY, "--to", DAY))
+    compute(plant, MIDNIGHT, MIDNIGHT + 24 * HOUR)
     late = csv(plant, f"S2,{DAY}T00:01:30Z,90,10", name="late.csv")
     done(fleet(plant, "import", "plant", late, "--historical"))
     move = ("regions", "move", "plant", "S1", "east", "--json", "--from")
@@ -301,7 +320,7 @@ def test_a_rebaselined_site_stays_so_when_it_moves(plant: Path) -> None:
 
 def test_rebaselining_names_the_stored_days_it_alters(plant: Path) -> None:
     done(fleet(plant, "import", "plant", csv(plant), "--historical"))
-    done(fleet(plant, "run", "plant", "--from", DAY, "--to", DAY))
+    compute(plant, MIDNIGHT, MIDNIGHT + 24 * HOUR)
     found = printed(fleet(plant, "config", "rebaseline", "S1", "--from", NOON, "--json"))
     assert found["partitions"] == [DAY]
     assert found["recompute"] == f"fleet run plant --from {DAY} --to {DAY}"

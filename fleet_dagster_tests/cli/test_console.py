@@ -35,7 +35,7 @@ SITES = [m.site_id for m in CONFIG.region_mappings]
 def compute(home: Path, config: FleetConfig, first: int, end: int, *, share: float) -> None:
     """Land telemetry of some minutes, and compute their windows."""
     minutes = range(first, end, MINUTE)
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         for site in SITES:
             rows = at.snapshots(site, [m + 1_000_000 for m in minutes], config, share=share)
             at.land(store, config, rows, batch_id=f"{site}-{first}", received_at=end)

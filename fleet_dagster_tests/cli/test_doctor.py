@@ -35,7 +35,6 @@ def test_a_broken_fleet_file_is_found(tmp_path: Path) -> None:
 
 def test_a_control_database_that_is_none_is_found(tmp_path: Path) -> None:
     write_fleet(tmp_path)
-    (tmp_path / "home").mkdir()
     (tmp_path / "home" / "control.db").write_bytes(b"not a database at all" * 100)
     result = fleet(tmp_path, "doctor", "--json")
     assert result.exit_code == 1

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from fleet_dagster_tests.cli.cases import csv, done, fleet, installation, printed, write_fleet
+from fleet_dagster.core.windows import DAY
+from fleet_dagster_tests.cli.cases import (
+    compute,
+    csv,
+    done,
+    fleet,
+    installation,
+    printed,
+    write_fleet,
+)
+from fleet_dagster_tests.fleets import MIDNIGHT
 
 SPAN = ("--from", "2026-01-05", "--to", "2026-01-05")
 
@@ -16,7 +26,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fleet(folder)
     write_fleet(folder, "north")
     done(fleet(folder, "import", "plant", csv(folder), "--historical"))
-    done(fleet(folder, "run", "plant", *SPAN))
+    compute(folder, MIDNIGHT, MIDNIGHT + DAY)
     return folder
 
 

@@ -1,5 +1,6 @@
 import datetime as dt
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,22 @@ def _landed(folder: Path) -> None:
     done(fleet(folder, "import", "plant", csv(folder), "--historical"))
 
 
+@pytest.fixture(scope="module")
+def a_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an installation whose telemetry is computed, which no test changes."""
+    folder = tmp_path_factory.mktemp("computed")
+    _landed(folder)
+    done(fleet(folder, "run", "plant", *SPAN))
+    return folder
+
+
+@pytest.fixture
+def computed(a_day: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    shutil.copytree(a_day, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
@@ -39,40 +56,35 @@ def test_run_computes_the_days_and_a_second_run_finds_everything_current(tmp_pat
     assert lake(tmp_path) == rows
 
 
-def test_recompute_computes_again_and_writes_nothing_new(tmp_path: Path) -> None:
-    _landed(tmp_path)
-    done(fleet(tmp_path, "run", "plant", *SPAN))
-    before = lake(tmp_path)
-    text = done(fleet(tmp_path, "run", "plant", *SPAN, "--recompute"))
+def test_recompute_computes_again_and_writes_nothing_new(computed: Path) -> None:
+    before = lake(computed)
+    text = done(fleet(computed, "run", "plant", *SPAN, "--recompute"))
     assert "Recomputed 1 partition, no row differs" in text
-    assert lake(tmp_path) == before
+    assert lake(computed) == before
 
 
-def test_an_instant_within_a_day_stands_for_its_partition(tmp_path: Path) -> None:
-    _landed(tmp_path)
+def test_an_instant_within_a_day_stands_for_its_partition(computed: Path) -> None:
     span = ("--from", "2026-01-05T12:00", "--to", "2026-01-05T13:00:00Z")
-    assert printed(fleet(tmp_path, "run", "plant", *span, "--json"))["partitions"] == ["2026-01-05"]
+    assert printed(fleet(computed, "run", "plant", *span, "--json"))["partitions"] == ["2026-01-05"]
 
 
-def test_a_last_day_is_included_whole(tmp_path: Path) -> None:
-    _landed(tmp_path)
+def test_a_last_day_is_included_whole(computed: Path) -> None:
     span = ("--from", "2026-01-05", "--to", "2026-01-06")
-    found = printed(fleet(tmp_path, "run", "plant", *span, "--json"))["partitions"]
+    found = printed(fleet(computed, "run", "plant", *span, "--json"))["partitions"]
     assert found == ["2026-01-05", "2026-01-06"]
 
 
-def test_all_stands_for_every_day_with_telemetry(tmp_path: Path) -> None:
-    _landed(tmp_path)
+def test_all_stands_for_every_day_with_telemetry(computed: Path) -> None:
     done(
         fleet(
-            tmp_path,
+            computed,
             "import",
             "plant",
-            csv(tmp_path, "S1,2026-01-09T00:00:00Z,1,1"),
+            csv(computed, "S1,2026-01-09T00:00:00Z,1,1"),
             "--historical",
         )
     )
-    found = printed(fleet(tmp_path, "run", "plant", "--all", "--json"))
+    found = printed(fleet(computed, "run", "plant", "--all", "--json"))
     assert found["partitions"] == ["2026-01-05", "2026-01-09"]
     assert found["n_done"] == 2
 
@@ -85,10 +97,9 @@ def test_a_run_needs_a_span_or_all(tmp_path: Path) -> None:
         assert "--all" in result.output
 
 
-def test_a_span_in_the_future_is_refused_not_clipped(tmp_path: Path) -> None:
-    _landed(tmp_path)
+def test_a_span_in_the_future_is_refused_not_clipped(computed: Path) -> None:
     tomorrow = str(_today() + dt.timedelta(days=2))
-    result = fleet(tmp_path, "run", "plant", "--from", "2026-01-05", "--to", tomorrow)
+    result = fleet(computed, "run", "plant", "--from", "2026-01-05", "--to", tomorrow)
     assert result.exit_code == 2
     assert "future" in result.output
 
@@ -107,9 +118,8 @@ def test_a_fleet_whose_history_is_finished_is_computed_up_to_its_last_day(tmp_pa
     ]
 
 
-def test_a_span_before_the_first_day_is_refused(tmp_path: Path) -> None:
-    _landed(tmp_path)
-    result = fleet(tmp_path, "run", "plant", "--from", "2025-12-31", "--to", "2026-01-05")
+def test_a_span_before_the_first_day_is_refused(computed: Path) -> None:
+    result = fleet(computed, "run", "plant", "--from", "2025-12-31", "--to", "2026-01-05")
     assert result.exit_code == 2
     assert "2026-01-01" in result.output
 
@@ -138,24 +148,22 @@ def test_a_failed_run_names_the_step_and_the_reason(tmp_path: Path) -> None:
     assert "0 of 1 partition done" in result.output
 
 
-def test_late_telemetry_restates_the_windows_that_it_touches(tmp_path: Path) -> None:
-    _landed(tmp_path)
-    done(fleet(tmp_path, "run", "plant", *SPAN))
-    late = csv(tmp_path, "S2,2026-01-05T00:01:00Z,40,90", name="late.csv")
-    done(fleet(tmp_path, "import", "plant", late, "--historical"))
-    done(fleet(tmp_path, "run", "plant", *SPAN))
-    old = lake(tmp_path)["fleet_kpi_superseded"].column("window_start")
+def test_late_telemetry_restates_the_windows_that_it_touches(computed: Path) -> None:
+    late = csv(computed, "S2,2026-01-05T00:01:00Z,40,90", name="late.csv")
+    done(fleet(computed, "import", "plant", late, "--historical"))
+    done(fleet(computed, "run", "plant", *SPAN))
+    old = lake(computed)["fleet_kpi_superseded"].column("window_start")
     assert f"{min(pc.unique(old).to_pylist()):%H:%M}" == "00:01"
     for moment, state, revision in (("00:00", "final", 0), ("00:01", "restated", 1)):
         at = ("--at", f"2026-01-05T{moment}:30Z")
-        shown = printed(fleet(tmp_path, "status", "plant", *at, "--json"))
+        shown = printed(fleet(computed, "status", "plant", *at, "--json"))
         assert (shown["state"], shown["revision"]) == (state, revision)
 
 
 def test_ctrl_c_says_how_far_it_got_and_the_next_run_goes_on(tmp_path: Path) -> None:
     _landed(tmp_path)
     place = ["--home", str(tmp_path / "home"), "--fleets", str(tmp_path / "fleets")]
-    days = ["--from", "2026-01-05", "--to", str(_today() - dt.timedelta(days=1))]
+    days = ["--from", "2026-01-05", "--to", "2026-02-28"]
     command = [sys.executable, "-m", "fleet_dagster.cli.main", *place, "run", "plant", *days]
     process = subprocess.Popen(  # noqa: S603 - our own program
         command, stderr=subprocess.PIPE, text=True, env={**os.environ}

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,17 @@ SINCE = ("--from", "2026-01-01")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return an installation of six sites with half-hour windows; nothing is computed."""
-    file = tmp_path / "fleets" / "plant.yaml"
+    return installed(tmp_path)
+
+
+def installed(folder: Path) -> Path:
+    """Write the fleet's file into a folder."""
+    at.new_home(folder / "home")
+    file = folder / "fleets" / "plant.yaml"
     file.parent.mkdir()
     content = at.coarse().model_dump(mode="json", exclude={"ai_models"})
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return tmp_path
+    return folder
 
 
 def place(folder: Path) -> Installation:
@@ -44,6 +51,11 @@ def listed(folder: Path, *options: str) -> list[dict[str, Any]]:  # Any: JSON
 
 def add(folder: Path, name: str, *options: str) -> Any:  # Any: click's result
     return fleet(folder, "slots", "add", "plant", name, *FED, *options)
+
+
+def onnx(folder: Path) -> tuple[str, ...]:
+    """Return the options of a model that is tried out in a third of the time that one of scikit-learn takes."""
+    return ("--file", str(models.onnx_file(folder)), "--backend", "onnx")
 
 
 def test_a_model_is_tried_out_copied_pinned_and_registered(folder: Path) -> None:
@@ -86,9 +98,9 @@ def test_a_model_that_would_not_answer_is_not_registered(
 
 
 def test_slots_are_put_out_of_use_upgraded_and_removed_from_an_instant_on(folder: Path) -> None:
-    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
-    add(folder, "b", "--file", str(models.onnx_file(folder)), "--backend", "onnx", *SINCE)
-    taken = add(folder, "c", "--file", str(models.sklearn_file(folder)))
+    add(folder, "a", *onnx(folder), *SINCE)
+    add(folder, "b", *onnx(folder), *SINCE)
+    taken = add(folder, "c", *onnx(folder))
     assert "has no free slot" in taken.stderr
     later = ("--from", "2026-01-02T00:00:00Z")
     assert fleet(folder, "slots", "disable", "plant", "1", *later).exit_code == 0
@@ -105,7 +117,7 @@ def test_slots_are_put_out_of_use_upgraded_and_removed_from_an_instant_on(folder
 
 
 def test_an_edit_of_the_file_leaves_registered_models_alone(folder: Path) -> None:
-    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    add(folder, "a", *onnx(folder), *SINCE)
     assert fleet(folder, "config", "diff", "plant").exit_code == 0
     file = folder / "fleets" / "plant.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -118,7 +130,7 @@ def test_an_edit_of_the_file_leaves_registered_models_alone(folder: Path) -> Non
 
 
 def test_an_audit_asks_again_and_names_what_is_not_answered_alike(folder: Path) -> None:
-    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    add(folder, "a", *onnx(folder), *SINCE)
     config, day = place(folder).config("plant"), ("--from", "2026-01-01", "--to", "2026-01-01")
     with place(folder).store() as store:
         at.land(store, config, at.telemetry(1, step_s=600), batch_id="day")
@@ -144,14 +156,22 @@ def test_an_audit_asks_again_and_names_what_is_not_answered_alike(folder: Path) 
     assert "prediction was" in bad.stdout
 
 
-@pytest.fixture
-def answered(folder: Path) -> Path:
-    """Return the installation with a day of answers."""
-    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+@pytest.fixture(scope="module")
+def a_day_of_answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an installation with a day of answers, which no test changes."""
+    folder = installed(tmp_path_factory.mktemp("answers"))
+    add(folder, "a", *onnx(folder), *SINCE)
     with place(folder).store() as store:
         at.land(store, place(folder).config("plant"), at.telemetry(1, step_s=600), batch_id="day")
         answer(folder, store)
     return folder
+
+
+@pytest.fixture
+def answered(a_day_of_answers: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    shutil.copytree(a_day_of_answers, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 def answer(folder: Path, store: Store) -> None:
@@ -258,7 +278,7 @@ def test_an_audit_is_of_a_whole_span_or_of_what_is_new(
 
 
 def test_a_slot_is_tried_on_the_newest_hour_and_nothing_is_written(folder: Path) -> None:
-    add(folder, "a", "--file", str(models.sklearn_file(folder)), *SINCE)
+    add(folder, "a", *onnx(folder), *SINCE)
     config = place(folder).config("plant")
     with place(folder).store() as store:
         at.land(store, config, at.telemetry(1, step_s=600), batch_id="day")

@@ -16,6 +16,7 @@ from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.door import Write
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests.cli.cases import (
+    compute,
     csv,
     done,
     fleet,
@@ -40,7 +41,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"S1,2026-01-05T{h:02d}:{m:02d}:00Z,20,100" for h in range(24) for m in range(60)]
     path = csv(folder, *rows, "S2,2026-01-05T23:59:00Z,60,50", bad)
     done(fleet(folder, "import", "plant", path, "--historical"))
-    done(fleet(folder, "run", "plant", *SPAN))
+    compute(folder, MIDNIGHT, MIDNIGHT + DAY)
     return folder
 
 
@@ -220,7 +221,7 @@ def test_a_silent_newest_window_points_to_the_last_that_was_not_on_one_line(
     monkeypatch.setenv("COLUMNS", "80")
     write_fleet(tmp_path)
     done(fleet(tmp_path, "import", "plant", csv(tmp_path), "--historical"))
-    done(fleet(tmp_path, "run", "plant", *SPAN))
+    compute(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
     lines = done(fleet(tmp_path, "status", "plant")).splitlines()
     assert lines[0].startswith("plant")
     assert lines[1].endswith("fleet status plant --at 2026-01-05T00:01:00Z")
@@ -245,10 +246,10 @@ def restated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("restated")
     write_fleet(folder)
     done(fleet(folder, "import", "plant", csv(folder), "--historical"))
-    done(fleet(folder, "run", "plant", *SPAN))
+    compute(folder, MIDNIGHT, MIDNIGHT + DAY)
     late = csv(folder, "S2,2026-01-05T00:01:30Z,90,10", name="late.csv")
     done(fleet(folder, "import", "plant", late, "--historical"))
-    done(fleet(folder, "run", "plant", *SPAN))
+    compute(folder, MIDNIGHT, MIDNIGHT + DAY)
     return folder
 
 

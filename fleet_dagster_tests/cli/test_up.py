@@ -20,6 +20,7 @@ from fleet_dagster.core.windows import HOUR, MINUTE, Span
 from fleet_dagster.model.yaml_file import parse_config
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests.cli.cases import done, fleet, installation, lake, printed, write_fleet
+from fleet_dagster_tests.installations import new_home
 
 FRIDAY = 1_767_916_800_000_000
 """2026-01-09T00:00Z."""
@@ -46,7 +47,7 @@ def test_feeding_in_steps_lands_what_feeding_at_once_does(tmp_path: Path) -> Non
     config = parse_config(fleet_file(demo_content("2026-01-09")), source="demo")
     landed = []
     for name, stops in (("once", [6 * HOUR]), ("steps", [HOUR, 90 * MINUTE, 6 * HOUR])):
-        with Store.at(tmp_path / name) as store:
+        with Store.at(new_home(tmp_path / name)) as store:
             for stop in stops:
                 feed(store, config, Demo(), FRIDAY + stop)
             span = Span(FRIDAY - HOUR, FRIDAY + 7 * HOUR)

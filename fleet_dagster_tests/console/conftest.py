@@ -22,7 +22,7 @@ def a_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file.parent.mkdir()
     file.write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")), encoding="utf-8")
     raw = at.telemetry(1, n_sites=12, n_regions=3, step_s=600)
-    with Store.at(folder / "home") as store:
+    with Store.at(at.new_home(folder / "home")) as store:
         at.land(store, CONFIG, raw, batch_id="day")
         at.refresh_all(store, CONFIG, at.days(0, 1))
         many: dict[str, Any] = {"sites": SITES[:5], "severity": "critical", "pattern": "regional"}

@@ -15,7 +15,7 @@ from fleet_dagster.ingest.simulator import Scenario, demo_config, simulate
 from fleet_dagster.ingest.snapshots import landed_table
 from fleet_dagster.jobs import windows_job_name
 from fleet_dagster.storage.installation import Installation
-from fleet_dagster_tests.installations import N_KPIS
+from fleet_dagster_tests.installations import N_KPIS, new_home
 
 FIRST_DAY = dt.date(2026, 1, 1)
 FIRST = 1_767_225_600_000_000
@@ -60,8 +60,9 @@ def content(name: str = "plant", **changes: Any) -> dict[str, Any]:  # Any: what
 
 
 def install(folder: Path, *fleets: Mapping[str, Any]) -> Installation:
-    """Write fleet files into a folder and return its installation."""
+    """Write fleet files into a folder and return its installation, whose storage is there."""
     installation = Installation.from_environment({}, folder=folder)
+    new_home(installation.home)
     installation.fleets_folder.mkdir(parents=True, exist_ok=True)
     for fleet in fleets:
         file = installation.fleets_folder / f"{fleet['name']}.yaml"

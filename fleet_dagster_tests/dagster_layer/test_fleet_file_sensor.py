@@ -147,7 +147,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def computed(tmp_path: Path, instance: dg.DagsterInstance, prepared: Path) -> Watch:
     """Return a watched fleet with three computed days, whose sensor has ticked once."""
     watched = Watch(tmp_path, instance)
-    shutil.copytree(prepared, watched.installation.home)
+    shutil.copytree(prepared, watched.installation.home, dirs_exist_ok=True)
     watched.tick()
     return watched
 

@@ -1,6 +1,7 @@
 import datetime as dt
 import os
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -20,6 +21,7 @@ from fleet_dagster_tests.dagster_layer.plants import (
 )
 
 FAR = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+HOURLY: dict[str, Any] = {"interval_s": 3600, "staleness_threshold_s": 4200}
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def ids(instance: dg.DagsterInstance) -> set[str]:
 def test_a_run_is_superseded_once_another_materialized_all_its_partitions(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    installation = install(tmp_path, content())
+    installation = install(tmp_path, content(**HOURLY))
     first = run(installation, instance, "2026-01-01")
     both = run(installation, instance, "2026-01-01", "2026-01-02")
     second = run(installation, instance, "2026-01-02")
@@ -55,7 +57,7 @@ def test_a_run_is_superseded_once_another_materialized_all_its_partitions(
 
 
 def test_young_and_unfinished_runs_are_kept(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    installation = install(tmp_path, content())
+    installation = install(tmp_path, content(**HOURLY))
     job = build_defs(installation).resolve_job_def("plant_windows")
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     done = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
@@ -67,7 +69,7 @@ def test_young_and_unfinished_runs_are_kept(tmp_path: Path, instance: dg.Dagster
 def test_the_purge_leaves_what_the_ui_shows_and_nothing_else_of_old_runs(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    installation = install(tmp_path, content())
+    installation = install(tmp_path, content(**HOURLY))
     old = run(installation, instance, "2026-01-01").run_id
     kept_old = run(installation, instance, "2026-01-02").run_id
     new = run(installation, instance, "2026-01-01").run_id
@@ -91,7 +93,7 @@ def test_the_purge_leaves_what_the_ui_shows_and_nothing_else_of_old_runs(
 
 
 def test_a_second_purge_finds_nothing_to_do(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    installation = install(tmp_path, content())
+    installation = install(tmp_path, content(**HOURLY))
     kept = run(installation, instance, "2026-01-01").run_id
     pretend_old(instance, kept)
     for _ in range(2):

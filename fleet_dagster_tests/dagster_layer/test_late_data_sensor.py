@@ -138,7 +138,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def computed(sensor: Sensor, prepared: Path) -> Sensor:
     """Return an installation with three days computed, whose sensor has ticked once."""
-    shutil.copytree(prepared, sensor.installation.home)
+    shutil.copytree(prepared, sensor.installation.home, dirs_exist_ok=True)
     assert sensor.keys() == []
     return sensor
 
@@ -455,7 +455,7 @@ def half_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def live(sensor: Sensor, half_day: Path) -> Sensor:
     """Return an installation whose newest day is half over, settled through 11:00, and computed through 12:00."""
-    shutil.copytree(half_day, sensor.installation.home)
+    shutil.copytree(half_day, sensor.installation.home, dirs_exist_ok=True)
     sensor.cursor = Cursor(seq_of(sensor)).text()
     return sensor
 

@@ -152,8 +152,9 @@ def test_late_telemetry_brings_back_its_day(tick: Tick) -> None:
 def test_a_gap_older_than_a_week_does_not_keep_the_schedule_busy(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    tick = Tick(tmp_path, instance, interval_s=1800, staleness_threshold_s=2400)
-    rare = replace(SCENARIO, step_s=1800)
+    hourly: dict[str, Any] = {"interval_s": 3600, "staleness_threshold_s": 4200}
+    tick = Tick(tmp_path, instance, **hourly, kpis=content()["kpis"][:1])
+    rare = replace(SCENARIO, step_s=3600)
     land(tick.installation, day_start(0), day_start(12), batch="all", scenario=rare)
     tick.refresh(day_start(0), day_start(0) + HOUR)
     tick.refresh(day_start(5), day_start(12))

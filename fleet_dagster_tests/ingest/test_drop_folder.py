@@ -41,7 +41,7 @@ def inbox(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(at.new_home(tmp_path / "home")) as opened:
         yield opened
 
 
@@ -336,7 +336,7 @@ class WatchedFolder(RuleBasedStateMachine):
             if len(passed) > step:
                 raise KilledError
 
-        with Store.at(self.home, checkpoint=kill) as store, suppress(KilledError):
+        with Store.at(at.new_home(self.home), checkpoint=kill) as store, suppress(KilledError):
             look(store, self.inbox)
 
     @rule()
@@ -348,7 +348,7 @@ class WatchedFolder(RuleBasedStateMachine):
             (self.inbox / DONE).rename(hidden)
         (self.inbox / DONE).touch()
         os.utime(self.inbox / DONE, ns=(NOW * 1000, NOW * 1000))
-        with Store.at(self.home) as store, suppress(SourceError):
+        with Store.at(at.new_home(self.home)) as store, suppress(SourceError):
             look(store, self.inbox)
         (self.inbox / DONE).unlink(missing_ok=True)
         if is_there:
@@ -357,7 +357,7 @@ class WatchedFolder(RuleBasedStateMachine):
     @rule(n_looks=st.integers(1, 3))
     def look_without_time(self, n_looks: int) -> None:
         """Look so briefly that only a part is landed each time."""
-        with Store.at(self.home) as store:
+        with Store.at(at.new_home(self.home)) as store:
             for _ in range(n_looks):
                 take_in(
                     store,
@@ -376,7 +376,7 @@ class WatchedFolder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Look once more: every row is landed exactly once, and every file is where it belongs."""
-        with Store.at(self.home) as store:
+        with Store.at(at.new_home(self.home)) as store:
             look(store, self.inbox)
             assert minutes(store) == list(range(self.n_rows))
         assert len(names(self.inbox / DONE)) == self.n_dropped

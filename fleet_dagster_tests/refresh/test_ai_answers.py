@@ -27,7 +27,7 @@ def test_a_day_alone_has_the_answers_of_a_whole_range_and_stays_current(
 ) -> None:
     config, raw = reaching(), at.telemetry(N_DAYS, step_s=600)
     last = at.days(N_DAYS - 1, N_DAYS)
-    with Store.at(tmp_path / "whole") as whole:
+    with Store.at(at.new_home(tmp_path / "whole")) as whole:
         for one in (store, whole):
             at.put_model(one)
             at.land(one, config, raw, batch_id="all")

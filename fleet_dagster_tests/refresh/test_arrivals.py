@@ -126,7 +126,7 @@ def _us(stamps: "pd.Series[pd.Timestamp]") -> "pd.Series[int]":
     return stamps.astype("datetime64[us, UTC]").astype("int64")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rows_do_not_depend_on_the_order_of_arrival_and_equal_the_plain_reference(
     store: Store, seed: int
 ) -> None:

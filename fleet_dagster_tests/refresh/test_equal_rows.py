@@ -28,7 +28,7 @@ CONFIG = at.with_models(at.coarse(INTERVAL_S))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return a store whose three days were refreshed as one range."""
-    with Store.at(tmp_path_factory.mktemp("whole")) as store:
+    with Store.at(at.new_home(tmp_path_factory.mktemp("whole"))) as store:
         land(store)
         at.refresh_all(store, CONFIG, at.days(0, N_DAYS))
         yield store
@@ -82,13 +82,17 @@ def test_single_days_in_any_order_give_the_same_rows(whole: Store, store: Store)
     assert all(rows.empty for rows in at.replaced_rows(store).values())
 
 
-def test_six_hours_window_by_window_give_the_same_rows(whole: Store, store: Store) -> None:
-    """From 21:00 to 03:00, so that midnight lies within; the lake is compacted on the way."""
+@pytest.mark.parametrize("n_hours", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_hours_window_by_window_give_the_same_rows(
+    whole: Store, store: Store, n_hours: int
+) -> None:
+    """As many hours before midnight as after it; the lake is compacted on the way."""
     land(store)
-    span = Span(at.FIRST + 2 * DAY - 3 * HOUR, at.FIRST + 2 * DAY + 3 * HOUR)
+    midnight, half = at.FIRST + 2 * DAY, n_hours * HOUR // 2
+    span = Span(midnight - half, midnight + half)
     for n, window in enumerate(span.steps(INTERVAL_S * 1_000_000)):
         at.refresh_all(store, CONFIG, window)
-        if n == 5:
+        if n == n_hours - 1:
             maintenance.compact(store, vacuum_hours=0)
     own = [t for t in derived_tables() if t.name != "baseline"]
     for table in own:
@@ -102,7 +106,7 @@ def test_six_hours_window_by_window_give_the_same_rows(whole: Store, store: Stor
 def test_two_processes_over_overlapping_days_give_the_same_rows(
     whole: Store, tmp_path: Path
 ) -> None:
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         land(store)
         at.run_together(store, worker.refresh, [(INTERVAL_S, 1, 0, 2), (INTERVAL_S, 2, 1, 3)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))
@@ -143,7 +147,7 @@ def test_two_minute_windows_of_a_larger_fleet_give_the_same_rows(tmp_path: Path)
 def refreshed(
     home: Path, config: FleetConfig, raw: object, work: Callable[[Store], None]
 ) -> at.Tables:
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         at.land(store, config, raw, batch_id="frame")
         work(store)
         return at.tables_of(store)

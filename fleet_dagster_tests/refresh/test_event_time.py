@@ -37,7 +37,7 @@ def week(request: pytest.FixtureRequest) -> EventWeek:
 @pytest.fixture(scope="module")
 def whole(week: EventWeek, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return a store refreshed as one range."""
-    with Store.at(tmp_path_factory.mktemp("whole")) as store:
+    with Store.at(at.new_home(tmp_path_factory.mktemp("whole"))) as store:
         week.land(store)
         week.refresh(store, [at.days(0, week.n_days)])
         yield store
@@ -66,7 +66,7 @@ def test_the_busy_hours_have_every_event(whole: Store, week: EventWeek) -> None:
 def test_single_days_in_any_order_give_the_same_rows(
     whole: Store, week: EventWeek, tmp_path: Path
 ) -> None:
-    with Store.at(tmp_path) as store:
+    with Store.at(at.new_home(tmp_path)) as store:
         week.land(store)
         week.refresh(store, at.shuffled(at.days(0, week.n_days).days(), seed=2))
         assert at.assert_same_tables(at.tables_of(store), at.tables_of(whole)) > 10_000
@@ -76,7 +76,7 @@ def test_single_days_in_any_order_give_the_same_rows(
 def test_six_hours_window_by_window_give_the_same_rows(
     whole: Store, week: EventWeek, tmp_path: Path
 ) -> None:
-    with Store.at(tmp_path) as store:
+    with Store.at(at.new_home(tmp_path)) as store:
         week.land(store)
         week.refresh(store, week.busy_hours.steps(week.interval_s * 1_000_000))
         for table in derived_tables():
@@ -91,7 +91,7 @@ def test_six_hours_window_by_window_give_the_same_rows(
 def test_two_processes_over_the_same_days_give_the_same_rows(
     whole: Store, week: EventWeek, tmp_path: Path
 ) -> None:
-    with Store.at(tmp_path) as store:
+    with Store.at(at.new_home(tmp_path)) as store:
         week.land(store)
         at.run_together(store, worker.week, [week_share(week, 1), week_share(week, 2)])
         at.assert_same_tables(at.tables_of(store), at.tables_of(whole))

@@ -36,7 +36,7 @@ NOON = at.FIRST + DAY + 12 * HOUR
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of a store with two days landed and refreshed, to be copied."""
     home = tmp_path_factory.mktemp("prepared")
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         at.land(store, CONFIG, at.telemetry(2), batch_id="first")
         at.refresh_all(store, CONFIG, at.days(0, 2))
     return home
@@ -46,7 +46,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refreshed(prepared: Path, tmp_path: Path) -> Iterator[Store]:
     """Return a store with two days landed and refreshed."""
     shutil.copytree(prepared, tmp_path / "home")
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         yield store
 
 

@@ -20,7 +20,7 @@ NOON = at.FIRST + 12 * HOUR
 def test_telemetry_that_lands_during_a_run_is_never_taken_for_computed(tmp_path: Path) -> None:
     """It lands between the steps of each write, more often than a run looks again: what it touches last stays stale."""
     home = tmp_path / "home"
-    with Store.at(home) as other:
+    with Store.at(at.new_home(home)) as other:
         at.land(other, CONFIG, at.telemetry(1, step_s=600), batch_id="first")
         n_landed = 0
 
@@ -32,7 +32,7 @@ def test_telemetry_that_lands_during_a_run_is_never_taken_for_computed(tmp_path:
                 n_landed += 1
                 at.land(other, CONFIG, late, batch_id=f"late-{n_landed}", historical=True)
 
-        with Store.at(home, checkpoint=land_more) as disturbed:
+        with Store.at(at.new_home(home), checkpoint=land_more) as disturbed:
             at.refresh_all(disturbed, CONFIG, at.days(0, 1))
         assert n_landed >= 6
         currency = Currency(other.registry.fleet(CONFIG), other.history)
@@ -86,10 +86,10 @@ def test_a_baseline_restated_during_a_ranking_has_it_computed_anew(store: Store)
 
 def test_runs_that_ask_for_the_same_days_at_once_do_the_work_once(tmp_path: Path) -> None:
     def run(number: int) -> int:
-        with Store.at(tmp_path / "home") as own:
+        with Store.at(at.new_home(tmp_path / "home")) as own:
             return at.refresh_all(own, CONFIG, at.days(0, 2), run_id=f"run-{number}")
 
-    with Store.at(tmp_path / "home") as store, ThreadPoolExecutor(3) as threads:
+    with Store.at(at.new_home(tmp_path / "home")) as store, ThreadPoolExecutor(3) as threads:
         at.land(store, CONFIG, at.telemetry(2, step_s=600), batch_id="first")
         written = sum(threads.map(run, range(3)))
         stored = at.tables_of(store)

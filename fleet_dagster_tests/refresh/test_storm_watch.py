@@ -1,6 +1,6 @@
 """Storms as they come: watched live, begun in the middle of a run, ended after a restart, found in history."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -48,15 +48,24 @@ def live(
     return changed
 
 
+Lived = tuple[Store, list[StormEpisode]]
+"""A storm as it was lived through: the store, and what the looks changed."""
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    """Return a storm that was watched from its beginning to its end; no test changes the store."""
+    with Store.at(at.new_home(tmp_path_factory.mktemp("lived"))) as store:
+        yield store, live(store, storm_fleet(24), range(N_MINUTES))
+
+
 def modes(store: Store) -> list[str]:
     rows = store.frame(FLEET_KPI, at.NAME, Span(minute(-3), minute(N_MINUTES)))
     return [str(mode) for mode in rows["ingestion_mode"]]
 
 
-def test_a_storm_is_entered_and_left_and_nothing_written_is_restated(
-    store: Store, config: FleetConfig
-) -> None:
-    changed = live(store, config, range(N_MINUTES))
+def test_a_storm_is_entered_and_left_and_nothing_written_is_restated(lived: Lived) -> None:
+    store, changed = lived
     began, ended = changed
     assert began.is_open
     assert minute(11) <= began.start <= minute(12)
@@ -68,15 +77,15 @@ def test_a_storm_is_entered_and_left_and_nothing_written_is_restated(
 
 
 def test_a_watch_that_was_away_in_mid_storm_goes_on_where_it_was(
-    tmp_path: Path, config: FleetConfig
+    lived: Lived, tmp_path: Path, config: FleetConfig
 ) -> None:
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         changed = live(store, config, range(13))
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         changed += live(store, config, range(13, N_MINUTES))
         assert len(store.storms.recorded(at.NAME)) == 1
-    with Store.at(tmp_path / "without") as store:
-        assert live(store, config, range(N_MINUTES)) == changed
+    _, without = lived
+    assert without == changed
 
 
 def test_a_watch_that_was_away_finds_the_storm_in_what_is_not_yet_written(
@@ -96,7 +105,7 @@ def test_a_storm_that_begins_while_a_run_is_at_work_holds_from_its_start(
     episode = StormEpisode.of(minute(20), minute(40), cause="test")
     tables = []
     for name, during in (("quiet", False), ("during", True)):
-        with Store.at(tmp_path / name) as store:
+        with Store.at(at.new_home(tmp_path / name)) as store:
             feed(store, config, START, range(60), rough=[])
             record = recorder(store, episode)
             if not during:
@@ -140,14 +149,12 @@ def test_two_storms_back_to_back_have_panels_of_their_own(store: Store) -> None:
 
 
 def test_storms_found_in_history_are_those_that_were_lived_through(
-    tmp_path: Path, config: FleetConfig
+    lived: Lived, store: Store, config: FleetConfig
 ) -> None:
-    with Store.at(tmp_path / "live") as store:
-        began = live(store, config, range(N_MINUTES))[0]
-    with Store.at(tmp_path / "history") as store:
-        feed(store, config, START, range(N_MINUTES), rough=ROUGH)
-        (found,) = StormWatch(store, config).detect(Span(minute(0), minute(N_MINUTES)))
-        assert store.storms.recorded(at.NAME) == []
+    _, (began, _) = lived
+    feed(store, config, START, range(N_MINUTES), rough=ROUGH)
+    (found,) = StormWatch(store, config).detect(Span(minute(0), minute(N_MINUTES)))
+    assert store.storms.recorded(at.NAME) == []
     assert found.cause == began.cause
     assert found.start == minute(11)
 

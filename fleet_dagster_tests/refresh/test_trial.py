@@ -54,7 +54,7 @@ def test_windows_after_a_change_are_those_of_a_fleet_that_always_was_so(
     newest = changed.registry.fleet(CONFIG).with_settings_of(CHANGE)
     settings = newest.versions[0].settings.model_dump()
     config = FleetConfig.model_validate({**CONFIG.model_dump(), **settings})
-    with Store.at(tmp_path_factory.mktemp("always")) as other:
+    with Store.at(at.new_home(tmp_path_factory.mktemp("always"))) as other:
         at.land(other, config, at.telemetry(2), batch_id="frame")
         at.refresh_all(other, config, at.days(0, 2))
         for table in (FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING):

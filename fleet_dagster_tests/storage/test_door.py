@@ -15,6 +15,7 @@ from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.digest import digest_of
 from fleet_dagster.storage.door import Write, WriteReport
 from fleet_dagster.storage.store import Store
+from fleet_dagster_tests.installations import new_home
 from fleet_dagster_tests.storage.rows import (
     DAY_0,
     FLEET,
@@ -195,7 +196,7 @@ def test_a_write_that_lost_its_leases_leaves_no_trace(store: Store) -> None:
 
 def test_a_write_undone_by_others_while_it_was_paused_is_taken_back(tmp_path: Path) -> None:
     """A writer that sleeps through its leases commits rows that nobody expects: they must not count."""
-    with Store.at(tmp_path / "home") as other:
+    with Store.at(new_home(tmp_path / "home")) as other:
         write(other, {0: [1], 1: [1]}, span(0, 2))
 
         def pause(step: str) -> None:
@@ -205,7 +206,7 @@ def test_a_write_undone_by_others_while_it_was_paused_is_taken_back(tmp_path: Pa
                 write(other, {0: [3], 1: [1]}, span(0, 2), landing=2)
 
         with (
-            Store.at(tmp_path / "home", checkpoint=pause) as paused,
+            Store.at(new_home(tmp_path / "home"), checkpoint=pause) as paused,
             pytest.raises(LeaseError, match="taken over"),
         ):
             write(paused, {0: [2], 1: [1]}, span(0, 2), landing=1)
@@ -224,10 +225,10 @@ def test_a_write_that_fails_half_way_is_mended_by_the_next_writer(
         if reached == step:
             raise OSError(step)
 
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(new_home(tmp_path / "home")) as store:
         write(store, {0: [1], 1: [1]}, span(0, 2))
         with (
-            Store.at(tmp_path / "home", checkpoint=fail) as failing,
+            Store.at(new_home(tmp_path / "home"), checkpoint=fail) as failing,
             pytest.raises(OSError, match=step),
         ):
             write(failing, {0: [2], 1: [1]}, span(0, 2))

@@ -14,6 +14,7 @@ from fleet_dagster.storage.coverage import PATIENCE, SCATTERED, Covered, Reads
 from fleet_dagster.storage.history import Entry, History
 from fleet_dagster.storage.status import with_history
 from fleet_dagster.storage.store import Store
+from fleet_dagster_tests.installations import new_home
 from fleet_dagster_tests.storage.rows import FLEET, logged, span, stored, window, write
 
 TABLE = INGEST_STATS.name
@@ -192,7 +193,10 @@ def test_entries_can_be_read_by_number_and_by_span(store: Store) -> None:
 
 
 def test_two_stores_on_one_folder_share_one_log(tmp_path: Path) -> None:
-    with Store.at(tmp_path / "home") as first, Store.at(tmp_path / "home") as second:
+    with (
+        Store.at(new_home(tmp_path / "home")) as first,
+        Store.at(new_home(tmp_path / "home")) as second,
+    ):
         write(first, {0: [1]}, span(0, 1))
         write(second, {0: [2]}, span(0, 1))
         write(first, {0: [1]}, span(0, 1))

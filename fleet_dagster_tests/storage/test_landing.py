@@ -43,10 +43,10 @@ def test_two_fleets_may_land_the_same_file(store: Store) -> None:
 
 def test_one_key_landed_by_many_at_once_lands_once(tmp_path: Path) -> None:
     def once(_attempt: int) -> bool:
-        with Store.at(tmp_path / "home") as own:
+        with Store.at(at.new_home(tmp_path / "home")) as own:
             return at.land(own, CONFIG, one_day(), batch_id="b1", key="k").is_new
 
-    with Store.at(tmp_path / "home") as store, ThreadPoolExecutor(6) as threads:
+    with Store.at(at.new_home(tmp_path / "home")) as store, ThreadPoolExecutor(6) as threads:
         assert sorted(threads.map(once, range(6))) == [False] * 5 + [True]
         assert len(at.rows_of(store, SITE_TELEMETRY)) == 5
         assert len(store.history.entries(SITE_TELEMETRY.name, at.NAME)) == 1
@@ -169,11 +169,11 @@ def test_a_site_beyond_the_profile_is_quarantined_and_not_registered(store: Stor
 
 def test_sites_registered_by_many_at_once_are_numbered_without_gap(tmp_path: Path) -> None:
     def register(i: int) -> None:
-        with Store.at(tmp_path / "home") as own:
+        with Store.at(at.new_home(tmp_path / "home")) as own:
             seen = [(f"X-{(i + k) % 12:02d}", at.FIRST) for k in range(6)]
             assert {site for site, _ in seen} <= own.registry.admit(CONFIG, seen)
 
-    with Store.at(tmp_path / "home") as store, ThreadPoolExecutor(6) as threads:
+    with Store.at(at.new_home(tmp_path / "home")) as store, ThreadPoolExecutor(6) as threads:
         store.registry.apply(CONFIG)
         list(threads.map(register, range(12)))
         sites = store.registry.fleet(CONFIG).sites

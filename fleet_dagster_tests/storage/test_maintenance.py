@@ -101,9 +101,9 @@ def test_a_crash_is_mended_before_the_log_that_tells_of_it_is_tidied(tmp_path: P
         if reached == "written":
             raise OSError(reached)
 
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         with (
-            Store.at(tmp_path / "home", checkpoint=fail) as failing,
+            Store.at(at.new_home(tmp_path / "home"), checkpoint=fail) as failing,
             pytest.raises(OSError, match="written"),
         ):
             write(failing, {0: [1]}, span(0, 1))
@@ -174,7 +174,10 @@ def test_the_first_windows_after_an_expired_day_are_computed_as_before(tmp_path:
     """They carry the last snapshots of the day before, whose telemetry is therefore still kept."""
     config = at.plant(n_sites=3, n_regions=1, interval_s=3600, staleness_threshold_s=86_400)
     first = at.days(3, 4)
-    with Store.at(tmp_path / "a") as store, Store.at(tmp_path / "b") as untouched:
+    with (
+        Store.at(at.new_home(tmp_path / "a")) as store,
+        Store.at(at.new_home(tmp_path / "b")) as untouched,
+    ):
         for opened in (store, untouched):
             for day in range(3):
                 stamps = [at.FIRST + day * DAY + 23 * HOUR + k for k in range(3)]

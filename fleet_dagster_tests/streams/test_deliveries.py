@@ -12,12 +12,13 @@ from fleet_dagster.storage.store import Store
 from fleet_dagster.streams import deliveries
 from fleet_dagster.streams.deliveries import Delivery, Reader
 from fleet_dagster.streams.subscription import subscribe
+from fleet_dagster_tests.installations import new_home
 from fleet_dagster_tests.streams import fleet_windows as fw
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(new_home(tmp_path / "home")) as opened:
         yield opened
 
 
@@ -102,11 +103,11 @@ def test_rows_that_are_being_removed_are_missed_before_the_removal_is_logged(
 
     def look(step: str) -> None:
         if step == "written" and is_expiring:
-            with Store.at(tmp_path / "home") as other:
+            with Store.at(new_home(tmp_path / "home")) as other:
                 seen.append(shown(read(other)))
 
     is_expiring = False
-    with Store.at(tmp_path / "home", checkpoint=look) as store:
+    with Store.at(new_home(tmp_path / "home"), checkpoint=look) as store:
         fw.write(store, {0: 0.1}, fw.span(0, 1))
         is_expiring = True
         fw.expire(store, 0)

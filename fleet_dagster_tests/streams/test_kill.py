@@ -38,7 +38,7 @@ def test_a_consumer_killed_a_hundred_times_skips_nothing(home: Path, tmp_path: P
 
 
 def killed(home: Path, folder: Path, *, n_kills: int, seed: int) -> int:
-    """Kill consumers until enough were; each life goes on until all is consumed."""
+    """Kill consumers until enough were, then let one finish; each life goes on until all is consumed."""
     rng, done, life = np.random.default_rng(seed), 0, 0
     while done < n_kills:
         life += 1
@@ -49,8 +49,9 @@ def killed(home: Path, folder: Path, *, n_kills: int, seed: int) -> int:
         is_over = False
         while not is_over:
             with at.at_work(consume, (home, file)) as (process,):
-                time.sleep(float(rng.uniform(0.0, 0.5)))
-                process.kill()
+                if done < n_kills:
+                    time.sleep(float(rng.uniform(0.0, 0.5)))
+                    process.kill()
             is_over = process.exitcode == 0
             assert process.exitcode in {0, -signal.SIGKILL}
             done += not is_over

@@ -39,7 +39,7 @@ SILENCE = Silence(at.NAME, None, "*", OLD - DAY, OLD, "work", "ann")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(at.new_home(tmp_path / "home")) as opened:
         yield opened
 
 

@@ -36,7 +36,7 @@ FAR = at.FIRST + 10_000 * DAY
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(at.new_home(tmp_path / "home")) as opened:
         yield opened
 
 
@@ -137,13 +137,13 @@ def test_who_has_read_it_all_misses_nothing(store: Store) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_removal_killed_at_any_step_is_finished_or_begun_again(tmp_path: Path, step: str) -> None:
     home = tmp_path / "home"
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         fw.write(store, {0: 0.5, 24: 0.5}, fw.span(0, 25))
         fw.write(store, {0: 0.9}, fw.span(0, 1))
     with at.at_work(_die_expiring, (home, step)) as (process,):
         pass
     assert process.exitcode == -signal.SIGKILL
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         is_gone = step == "written"
         stands = fw.healths_of(store.lake.read(FLEET_KPI, fw.CONFIG.name, fw.span(0, 48)))
         assert stands == ({24: 0.5} if is_gone else {0: 0.9, 24: 0.5})
@@ -161,14 +161,14 @@ def _die_expiring(home: Path, step: str) -> None:
         if passed == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with Store.at(home, checkpoint=checkpoint) as store:
+    with Store.at(at.new_home(home), checkpoint=checkpoint) as store:
         fw.expire(store, 0)
 
 
 def test_what_has_expired_is_computed_again_where_telemetry_stands(tmp_path: Path) -> None:
     """Site rows are kept for five weeks, telemetry for three months: an old day whose settings change is computed anew."""
     config, span = at.coarse(), at.days(0, 2)
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         at.land(store, config, at.telemetry(2, step_s=600), batch_id="all")
         at.refresh_all(store, config, span)
         expected = at.rows_of(store, SITE_KPI), at.rows_of(store, FLEET_KPI)
@@ -189,7 +189,7 @@ def test_what_has_expired_is_computed_again_where_telemetry_stands(tmp_path: Pat
 
 def test_days_whose_telemetry_is_gone_too_are_left_alone(tmp_path: Path) -> None:
     config, span = at.coarse(), at.days(0, 2)
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         at.land(store, config, at.telemetry(2, step_s=600), batch_id="all", received_at=at.FIRST)
         at.refresh_all(store, config, span)
         pretend_written(store, at.FIRST)
@@ -210,7 +210,7 @@ def test_what_is_read_of_an_expired_day_is_computed_while_its_telemetry_stands(
 ) -> None:
     """Site rows went before; the first windows of the next day look back at it, and must not find an empty fleet there."""
     config, next_day = at.coarse(), at.days(4, 5)
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         at.land(store, config, at.telemetry(5, step_s=600), batch_id="all", received_at=at.FIRST)
         at.refresh_all(store, config, at.days(0, 5))
         before = at.rows_of(store, ANOMALY_SCORE)
@@ -224,7 +224,7 @@ def test_what_is_read_of_an_expired_day_is_computed_while_its_telemetry_stands(
 def test_nothing_is_computed_from_what_is_gone(tmp_path: Path) -> None:
     """Neither site rows nor telemetry of the day before are left: what stands stays, and who asks for more is told."""
     config, next_day = at.coarse(), at.days(4, 5)
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         at.land(store, config, at.telemetry(5, step_s=600), batch_id="all", received_at=at.FIRST)
         at.refresh_all(store, config, at.days(0, 5))
         before = at.rows_of(store, ANOMALY_SCORE)
@@ -248,7 +248,7 @@ def _expire_day(store: Store, config: FleetConfig, day: Span, *, n_removed: int)
 
 def test_everything_goes_in_the_end(tmp_path: Path) -> None:
     config, span = at.coarse(), at.days(0, 2)
-    with Store.at(tmp_path / "home") as store:
+    with Store.at(at.new_home(tmp_path / "home")) as store:
         at.land(store, config, at.telemetry(2, step_s=600), batch_id="all", received_at=at.FIRST)
         at.refresh_all(store, config, span)
         pretend_written(store, at.FIRST)

@@ -12,7 +12,7 @@ from fleet_dagster_tests import installations as at
 def three_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the home of an installation with three computed days, which no test changes."""
     home = tmp_path_factory.mktemp("three") / "home"
-    with Store.at(home) as store:
+    with Store.at(at.new_home(home)) as store:
         at.land(store, at.coarse(), at.telemetry(3, step_s=600), batch_id="all")
         at.refresh_all(store, at.coarse(), at.days(0, 3))
     return home
@@ -21,5 +21,5 @@ def three_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(three_days: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copytree(three_days, tmp_path / "home")
-    with Store.at(tmp_path / "home") as opened:
+    with Store.at(at.new_home(tmp_path / "home")) as opened:
         yield opened

@@ -227,10 +227,10 @@ def test_a_day_that_expires_while_it_is_read_is_kept_whole(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day of a large fleet is read in pieces: half of it must not take the place of the whole."""
-    monkeypatch.setattr("fleet_dagster.training_sets.update.PIECE_ROWS", 1)
     folder, last = tmp_path / "set", at.days(2, 3)
     update(store, folder)
     before = pd.read_parquet(folder / "days" / f"{DAYS[2]}.parquet")
+    monkeypatch.setattr("fleet_dagster.training_sets.update.PIECE_ROWS", 1)
     correct(store)
     writer = Writer(store, CONFIG, TrainingFolder(folder), said())
     pieces = Writer._pieces
