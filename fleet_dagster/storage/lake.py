@@ -86,6 +86,17 @@ class Lake:
             known[table.name] = self.open(table)
         return known[table.name]
 
+    def holds_rows(self, table: Table) -> bool:
+        """Tell whether a table holds any file; a local one that was only ever created need not be opened for that."""
+        if self._is_local:
+            with self._errors_told(table):
+                log = Path(self.uri(table)) / "_delta_log"
+                first = log / f"{0:020d}.json"
+                created = first.read_bytes() if list(log.iterdir()) == [first] else b""
+            if b'"metaData"' in created and b'"add"' not in created:
+                return False
+        return bool(self.newest(table).file_uris())
+
     def version(self, table: Table) -> int:
         """Return the newest version of a table."""
         return int(self.newest(table).version())

@@ -157,7 +157,7 @@ def _create_tables(lake: Lake, history: History) -> None:
         )
     lake.create(missing)
     if not history.knows_writes():
-        filled = [t.name for t in tables if lake.newest(t).file_uris()]
+        filled = [t.name for t in tables if lake.holds_rows(t)]
         if filled and not history.knows_writes():
             raise StorageError(
                 f"lake at {lake.root} holds rows ({', '.join(filled)}), but the control database is new. Restore the "

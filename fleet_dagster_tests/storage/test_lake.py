@@ -1,15 +1,18 @@
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
 from fleet_dagster.frames.columns import arrow_of
+from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import (
     INGEST_STATS,
     SITE_TELEMETRY,
@@ -173,6 +176,27 @@ def test_a_commit_can_be_told_by_the_intent_it_names(store: Store) -> None:
     assert not store.lake.has_commit(INGEST_STATS, "one", after=between)
     assert not store.lake.has_commit(INGEST_STATS, "three", after=before)
     assert not store.lake.has_commit(INGEST_STATS, "two", after=store.lake.version(INGEST_STATS))
+
+
+def test_a_table_holds_rows_once_it_is_written_to_even_by_what_created_it(
+    store: Store, tmp_path: Path
+) -> None:
+    assert not store.lake.holds_rows(INGEST_STATS)
+    write(store, {0: [1]}, span(0, 1))
+    assert store.lake.holds_rows(INGEST_STATS)
+    elsewhere = Lake(str(tmp_path / "elsewhere"))
+    write_deltalake(elsewhere.uri(INGEST_STATS), pa.table({"landed": [1]}))
+    assert elsewhere.version(INGEST_STATS) == 0
+    assert elsewhere.holds_rows(INGEST_STATS)
+
+
+def test_a_log_that_was_cut_down_to_nothing_is_refused_when_rows_are_looked_for(
+    store: Store,
+) -> None:
+    (entry,) = Path(store.lake.uri(INGEST_STATS), "_delta_log").iterdir()
+    entry.write_bytes(b"")
+    with pytest.raises(StorageError, match="is empty"):
+        store.lake.holds_rows(INGEST_STATS)
 
 
 def test_days_with_rows_are_listed_by_fleet(store: Store) -> None:

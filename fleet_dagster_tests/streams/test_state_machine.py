@@ -217,7 +217,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_missed_and_order_is_kept() -> None:
-    _run(12, 20)
+    _run(6, 20)
 
 
 @pytest.mark.slow

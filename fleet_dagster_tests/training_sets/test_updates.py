@@ -27,7 +27,6 @@ from fleet_dagster_tests import installations as at
 from fleet_dagster_tests import worker
 
 SEED = 20_261_123
-N_KILLS = 5
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 CONFIG = at.coarse()
 PAIR = ("MX-0002", "MX-0003")
@@ -283,12 +282,13 @@ def test_a_folder_of_other_kpis_or_another_fleet_is_refused(store: Store, tmp_pa
             Manifest.from_json(manifest, other)
 
 
+@pytest.mark.parametrize("n_kills", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_an_update_killed_anywhere_leaves_whole_files_and_a_cursor_behind_them(
-    three_days: Path, tmp_path: Path
+    three_days: Path, tmp_path: Path, n_kills: int
 ) -> None:
     rng = np.random.default_rng(SEED)
     home, folder, n_killed = tmp_path / "home", tmp_path / "set", 0
-    while n_killed < N_KILLS:
+    while n_killed < n_kills:
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(three_days, home)
