@@ -1,5 +1,9 @@
 """Settings tried out on past windows: rows apart, keyed by run; what stands is not touched."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, Span
@@ -17,16 +21,26 @@ CHANGE = at.FIRST + DAY + 6 * HOUR
 SPAN = at.days(1, 2)
 
 
-@pytest.fixture
-def changed(store: Store) -> Store:
-    """Return a store with two days computed, whose settings changed in the second day."""
-    at.land(store, CONFIG, at.telemetry(2), batch_id="frame")
+@pytest.fixture(scope="module")
+def two_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of a store with two days computed, whose settings changed in the second; no test changes it."""
+    home = at.new_home(tmp_path_factory.mktemp("changed"))
     content = CONFIG.model_dump()
     content["region_mappings"][0]["region_id"] = content["region_mappings"][-1]["region_id"]
     newer = FleetConfig.model_validate({**content, "health_weights": "logistics"})
-    store.registry.apply(newer, source="test", valid_from=CHANGE)
-    at.refresh_all(store, CONFIG, at.days(0, 2))
-    return store
+    with Store.at(home) as store:
+        at.land(store, CONFIG, at.telemetry(2), batch_id="frame")
+        store.registry.apply(newer, source="test", valid_from=CHANGE)
+        at.refresh_all(store, CONFIG, at.days(0, 2))
+    return home
+
+
+@pytest.fixture
+def changed(two_days: Path, tmp_path: Path) -> Iterator[Store]:
+    """Return a copy of it."""
+    shutil.copytree(two_days, tmp_path / "home")
+    with Store.at(tmp_path / "home") as store:
+        yield store
 
 
 def test_a_trial_touches_nothing_that_stands(changed: Store) -> None:
