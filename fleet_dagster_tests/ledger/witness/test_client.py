@@ -376,7 +376,7 @@ def test_paths_before_the_call_are_kept(log: Log, witness: scene.Running) -> Non
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             paths.append(self.path)
-            assert Submission.parse(body).note == Note.parse(log.checkpoints()[-1].content)
+            assert Submission.parse(body).note == Note.parse(list(log.checkpoints())[-1].content)
             reply = witness.post(body)
             self.send_response(reply.status)
             self.send_header("Content-Length", str(len(reply.content)))
