@@ -25,12 +25,19 @@ def _names(pages_: list[Path]) -> list[str]:
 
 
 SHOWN = {
+    "docs/explanation/ledger.md": (
+        r"esn/fleet/plant: 1441 entries lead to the root that was signed",
+    ),
+    "docs/how-to/verify-the-history.md": (
+        r"UNWITNESSED: nothing contradicts it",
+        r'{"fleet":"plant","index":\d+,"kind":"kpi".*"window_start":"2026-01-05T12:00:00Z"',
+    ),
     "docs/how-to/read-an-incident.md": (
         r"anomalies +1 anomalous site; 1 open incident",
         r"open incident +since +pattern +severity +sites +origin",
         r"anomaly +score 0\.\d+, anomalous in domain electrical",
         r"incident +[0-9a-f]{16}, isolated, warning, since .* origin TH-0001",
-    )
+    ),
 }
 """What the commands of a page must show, line by line, for what it says to be seen."""
 WITH_BASH = [p for p in PAGES if _blocks(p, "bash")]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import json_option, print_json
 from fleet_dagster.cli.webserver import HOST, is_free
+from fleet_dagster.ledger.state import checkpoint_problem, ledger_state
 from fleet_dagster.model.errors import FleetError
 from fleet_dagster.model.rules import doubts
 from fleet_dagster.model.tables import TABLES
@@ -139,6 +140,7 @@ def _storage(installation: Installation) -> list[Finding]:
                 "lake", partial(_lake, store), advice="Check FLEET_LAKE and the folder's files."
             ),
             _intents(store),
+            *_ledgers(installation, store),
         ]
     return findings
 
@@ -158,6 +160,21 @@ def _intents(store: Store) -> Finding:
         else ""
     )
     return Finding("intents", True, found, advice)
+
+
+def _ledgers(installation: Installation, store: Store) -> list[Finding]:
+    """Look at the keys and the newest checkpoint of each fleet that has a ledger."""
+    found = []
+    for name, config in installation.standing().configs.items():
+        state = ledger_state(store, config)
+        if not state.has_keys and not state.size:
+            continue
+        problem = checkpoint_problem(store, config)
+        vouched = f", {state.witnessed_size:,} vouched for" if state.n_needed else ""
+        said = problem or f"{state.size:,} entries{vouched}"
+        advice = f"fleet verify {name} names what is wrong." if problem else ""
+        found.append(Finding(f"ledger {name}", not problem, said, advice))
+    return found
 
 
 def _port(port: int) -> Finding:

@@ -18,6 +18,8 @@ from fleet_dagster.cli.template import fleet_file
 from fleet_dagster.cli.terminal import counted, note, progress_bar
 from fleet_dagster.cli.webserver import HOST, Webserver, is_free, webserver
 from fleet_dagster.core.windows import DAY, MINUTE, Span
+from fleet_dagster.ledger.keystore import KeyStore
+from fleet_dagster.ledger.log import Log
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.fleet import Fleet
@@ -66,6 +68,7 @@ def up(place: Place, *, port: int, browser: bool, once: bool) -> None:
         store = place.store()
         if demo is not None:
             _feed_demo(store, configs[demo.fleet], demo)
+            _begin_ledger(store, configs[demo.fleet])
         for config in configs.values():
             _put_in_force(store, config, is_file_valid=config.name not in standing.replaced())
             _catch_up(installation, store, config)
@@ -92,6 +95,14 @@ def _feed_demo(store: Store, config: FleetConfig, demo: Demo) -> None:
         n_rows = feed(store, config, demo, now_us(), progress=bar.update)
     if n_rows:
         note(f"Demo fleet: {counted(n_rows, 'simulated snapshot')} landed.")
+
+
+def _begin_ledger(store: Store, config: FleetConfig) -> None:
+    """Make the demo fleet's keys; those of other fleets are made by whoever keeps them safe."""
+    keystore = KeyStore.of(store, config)
+    if not keystore.is_there() and Log(store.control, config.name).head() is None:
+        keystore.create()
+        note(f"Demo fleet: keys for its ledger made in {keystore.place}.")
 
 
 def _put_in_force(store: Store, config: FleetConfig, *, is_file_valid: bool) -> None:
