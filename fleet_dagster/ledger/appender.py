@@ -6,8 +6,7 @@ half-way has written nothing. The leases of the stream's cursor let one appender
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,10 +30,11 @@ from fleet_dagster.ledger.note import Checkpoint, Note
 from fleet_dagster.ledger.rotation import rotation_entry
 from fleet_dagster.ledger.signing import signed
 from fleet_dagster.model.config import FleetConfig, content_digest
-from fleet_dagster.model.errors import StreamError
+from fleet_dagster.model.errors import LedgerError, StreamError
 from fleet_dagster.model.streams import STREAMS
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.history import EXPIRE, Entry
 from fleet_dagster.storage.store import Store
 from fleet_dagster.streams.deliveries import Delivery
 from fleet_dagster.streams.subscription import Subscription, subscribe
@@ -155,9 +155,10 @@ class Appender:
         draft = _Draft(head)
         windows = Span(min(d.span.start for d in deliveries), max(d.span.end for d in deliveries))
         known = _Known(self.log.known_rows(windows))
-        restated = self.store.history.entries(
-            FLEET_KPI.name, self.config.name, windows, kind="restate"
-        )
+        log, fleet = self.store.history.entries, self.config.name
+        replaced = [
+            e for k in ("restate", EXPIRE) for e in log(FLEET_KPI.name, fleet, windows, kind=k)
+        ]
         for delivery in deliveries:
             if delivery.kind == "expire":
                 draft.rare.append(self._removal(delivery))
@@ -165,20 +166,21 @@ class Appender:
                 draft.n_missed += 1
             else:
                 self._add_rows(
-                    draft, delivery, known, [r for r in restated if r.seq <= delivery.seq]
+                    draft, delivery, known, [r for r in replaced if r.seq <= delivery.seq]
                 )
         return draft
 
     def _add_rows(
-        self, draft: _Draft, delivery: Delivery, known: "_Known", restated: Sequence[Any]
+        self, draft: _Draft, delivery: Delivery, known: "_Known", replaced: Sequence[Entry]
     ) -> None:
         first = draft.head.size + len(draft.rows)
-        spans = [r.span for r in restated if r.span.overlaps(delivery.span)]
+        spans = [r.span for r in replaced if r.span.overlaps(delivery.span)]
         for row in Rows(delivery.rows):
             revision = sum(s.start <= row.window_start < s.end for s in spans)
-            if known.holds(row, revision):
+            before, newest = known.newest.get(row.window_start, (None, -1))
+            # The stream is read again, then; what an edited row is worth is for a verification to say.
+            if revision <= newest:
                 continue
-            before = known.newest.get(row.window_start)
             known.add(row, revision, draft.head.size + len(draft.rows))
             draft.rows.append(KpiEntry(self.config.name, row, revision, before))
         last = draft.head.size + len(draft.rows) - 1
@@ -203,7 +205,9 @@ class Appender:
         entries: list[KpiEntry | RareEntry] = [*draft.rows]
         for first in range(0, len(draft.commits), COMMITS):
             commits = draft.commits[first : first + COMMITS]
-            documents = self.store.history.imprints.documents({c["imprint"] for c in commits})
+            imprints = {c["imprint"] for c in commits}
+            self._refuse_altered(imprints)
+            documents = self.store.history.imprints.documents(imprints)
             content = {
                 "commits": commits,
                 "imprints": {digest: json.loads(text) for digest, text in documents.items()},
@@ -214,6 +218,15 @@ class Appender:
             }
             entries.append(RareEntry(self.config.name, MATERIALIZATION, content))
         return numbered([*entries, *draft.rare], draft.head.size)
+
+    def _refuse_altered(self, imprints: Collection[str]) -> None:
+        altered = self.store.history.imprints.altered(imprints)
+        if altered:
+            raise LedgerError(
+                f"imprint {altered[0]}",
+                "its document in the control database is not the one that its digest was taken of",
+                "Nothing was recorded. Put the row of table imprints back from a copy, then run the same again",
+            )
 
     def _removal(self, delivery: Delivery) -> RareEntry:
         entry = delivery.piece.entry
@@ -231,23 +244,17 @@ class Appender:
 
 
 class _Known:
-    """The rows that are recorded of some windows."""
+    """The newest rows that are recorded of some windows."""
 
     def __init__(self, rows: Sequence[KnownRow]) -> None:
-        self._rows: dict[int, set[tuple[int, bytes]]] = defaultdict(set)
-        self.newest: dict[int, int] = {}
-        for row in rows:
-            self._rows[row.window_start].add((row.revision, row.row_digest))
-            self.newest[row.window_start] = row.number
-
-    def holds(self, row: Row, revision: int) -> bool:
-        """Tell whether a row is recorded."""
-        return (revision, row.digest) in self._rows.get(row.window_start, ())
+        self.newest: dict[int, tuple[int, int]] = {
+            row.window_start: (row.number, row.revision) for row in rows
+        }
+        """Of each window, number and revision."""
 
     def add(self, row: Row, revision: int, number: int) -> None:
         """Count a row as recorded."""
-        self._rows[row.window_start].add((revision, row.digest))
-        self.newest[row.window_start] = number
+        self.newest[row.window_start] = (number, revision)
 
 
 @contextmanager

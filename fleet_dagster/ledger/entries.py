@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import rfc8785
 
-from fleet_dagster.core.windows import iso
+from fleet_dagster.core.windows import Span, iso
 from fleet_dagster.ledger.log import Leaf
 from fleet_dagster.model.tables import FLEET_KPI
 
@@ -25,6 +25,8 @@ KPI, MATERIALIZATION, RETENTION, KEY_ROTATION = (
     "key_rotation",
 )
 KINDS = (KPI, MATERIALIZATION, RETENTION, KEY_ROTATION)
+_EXACT, _EXACT_DIGITS = 2**53, 16
+"""Integers below this, which has so many digits, are doubles too."""
 RECORDED = tuple(c.name for c in FLEET_KPI.columns if c.name not in ("fleet", "day"))
 """Columns of fleet_kpi that an entry holds: the fleet is named beside the row, and the day follows from the window."""
 
@@ -50,7 +52,7 @@ class KpiEntry:
     fleet: str
     row: Row
     revision: int
-    """How often the window had been restated when the row was written."""
+    """How often the window had been restated, or removed, when the row was written: it grows from row to row of a window."""
     supersedes: int | None
     """Number of the entry with the window's row before; None for its first."""
 
@@ -95,11 +97,38 @@ def read_entry(entry: bytes) -> dict[str, Any]:  # Any: what JSON can hold
     ValueError
         It is no JSON object, or not in canonical form: other bytes could say the same.
     """
-    found = json.loads(entry)
+    try:
+        found = json.loads(entry, parse_int=_number)
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from None
     if not isinstance(found, dict) or canonical(found) != entry:
         msg = "it is no JSON object in canonical form (RFC 8785)"
         raise ValueError(msg)
     return found
+
+
+def removed(content: Mapping[str, Any]) -> Span | None:  # Any: what JSON can hold
+    """Return what an entry of retention says was removed; None where it does not say so as we do."""
+    try:
+        found = Span(*(_us(content[key]) for key in ("from", "to")))
+        fits = [iso(found.start), iso(found.end)] == [content["from"], content["to"]]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    return found if fits and found.start < found.end else None
+
+
+def _us(stamp: str) -> int:
+    return int(np.datetime64(stamp.removesuffix("Z"), "us").astype(np.int64))
+
+
+def _number(text: str) -> int | float:
+    """Read an integer as what it was written from: beyond what a double holds exactly, that was no integer."""
+    return (
+        float(text)
+        if len(text.lstrip("-")) > _EXACT_DIGITS or abs(int(text)) >= _EXACT
+        else int(text)
+    )
 
 
 class Rows:

@@ -298,6 +298,35 @@ class Log:
         with self.control.reading() as tx:
             return [int(size) for size in tx.execute(query.order_by(w.size.desc())).scalars()]
 
+    def beyond(self) -> list[tuple[str, int]]:
+        """Return what is stored behind the log's size, or before its first entry: what it is, and the least number or size.
+
+        One query, so that nothing that another process appends meanwhile is taken for it.
+        """
+        stored = sa.select(ledgers.c.size).where(ledgers.c.fleet == self.fleet)
+        size = sa.func.coalesce(stored.scalar_subquery(), 0)
+        e, c, w = ledger_entries.c, ledger_checkpoints.c, ledger_cosignatures.c
+        parts = [
+            sa.select(sa.literal(what).label("what"), sa.func.min(number).label("least")).where(
+                fleet == self.fleet, sa.or_(number > last, number < 0)
+            )
+            for what, fleet, number, last in (
+                ("entry", e.fleet, e.number, size - 1),
+                ("checkpoint", c.fleet, c.size, size),
+                ("cosignature", w.fleet, w.size, size),
+            )
+        ]
+        with self.control.reading() as tx:
+            rows = tx.execute(sa.union_all(*parts)).all()
+        return [(str(r.what), int(r.least)) for r in rows if r.least is not None]
+
+    def stored_tiles(self) -> dict[tuple[int, int], bytes]:
+        """Return all stored tiles, by level and number."""
+        c = ledger_tiles.c
+        query = sa.select(c.level, c.number, c.hashes).where(c.fleet == self.fleet)
+        with self.control.reading() as tx:
+            return {(int(r.level), int(r.number)): bytes(r.hashes) for r in tx.execute(query)}
+
     def attach(self, size: int, witness: str, signature: Signature) -> None:
         """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
         t, row = ledger_cosignatures, {"line": signature.line, "received_at": now_us()}

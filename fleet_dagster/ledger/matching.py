@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-import numpy as np
+import pyarrow as pa
 
 from fleet_dagster.core.windows import DAY, Span, union
-from fleet_dagster.ledger.entries import Rows, read_entry
+from fleet_dagster.ledger.entries import Row, Rows
 from fleet_dagster.ledger.findings import Finding
 from fleet_dagster.ledger.walk import Walk
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage import changes
+from fleet_dagster.storage.history import EXPIRE, Entry
 from fleet_dagster.storage.store import Store
 
 DAYS = 30
@@ -37,62 +39,118 @@ class Matching:
             part = days[first : first + DAYS]
             span = Span(part[0], part[-1] + DAY)
             found = self.store.lake.read(FLEET_KPI, fleet, span)
-            rows = list(Rows(changes.by_key(FLEET_KPI, changes.plain(FLEET_KPI, found))))
-            pending = self._pending(span)
+            rows = _readable(changes.by_key(FLEET_KPI, changes.plain(FLEET_KPI, found)))
+            pending, before = self._pending(span), None
             for row in rows:
-                known = self.walk.newest.get(row.window_start)
                 left.discard(row.window_start)
-                if known is not None and known[1] == row.digest:
-                    continue
-                if _within(pending, row.window_start):
-                    self.n_pending += 1
-                elif known is None:
-                    self._find(
-                        "row_without_entry",
-                        "the row is in fleet_kpi, but no entry records it",
-                        None,
-                        row.window_start,
-                    )
+                if row.window_start == before:
+                    problem = "fleet_kpi has a second row of the window"
+                    self._find("row_without_entry", problem, None, row.window_start)
                 else:
-                    problem = "the row in fleet_kpi is not the one that the entry records"
-                    self._find("row_edited", problem, known[0], row.window_start)
+                    self._hold_against(row, pending)
+                before = row.window_start
             yield min(first + DAYS, len(days)), len(days)
         self._without_rows(sorted(left))
+
+    def _hold_against(self, row: Row, pending: "_Pending") -> None:
+        """Hold a row against the newest entry of its window."""
+        window = row.window_start
+        known = self.walk.newest.get(window)
+        if known is not None and known[1] == row.digest:
+            return
+        revision = self.walk.revisions.get(window, 0)
+        if pending.replaces(window, None if known is None else revision):
+            self.n_pending += 1
+        elif known is None:
+            problem = "the row is in fleet_kpi, but no entry records it"
+            self._find("row_without_entry", problem, None, window)
+        else:
+            problem = "the row in fleet_kpi is not the one that the entry records"
+            self._find("row_edited", problem, known[0], window)
 
     def _without_rows(self, windows: Sequence[int]) -> None:
         """Judge the windows that have entries but no row: removed in time, about to be recorded so, or gone."""
         if not windows:
             return
-        removals = [_removal(one.number, one.leaf.entry) for one in self.walk.removals]
+        removals = self.walk.removals
         pending = self._pending(Span(windows[0], windows[-1] + 1))
         for window in windows:
             number, _ = self.walk.newest[window]
             if any(n > number and s.start <= window < s.end for n, s in removals):
                 self.n_expired += 1
-            elif _within(pending, window):
+            elif pending.removes(window, self.walk.revisions.get(window, 0)):
                 self.n_pending += 1
             else:
                 problem = "it records a row that is not in fleet_kpi, and nothing says that its retention was over"
                 self._find("entry_without_row", problem, number, window)
 
-    def _pending(self, span: Span) -> list[Span]:
+    def _pending(self, span: Span) -> "_Pending":
         """Return what was written or removed since the ledger was brought up to date, or is just being so."""
-        fleet = self.walk.log.fleet
-        entries = self.store.history.entries(FLEET_KPI.name, fleet, span, after=self.position)
+        fleet, log = self.walk.log.fleet, self.store.history.entries
         going = self.store.door.intents.under_way(FLEET_KPI.name, fleet)
-        return union([*(e.span for e in entries), *going])
+        found = [e for k in ("restate", EXPIRE) for e in log(FLEET_KPI.name, fleet, span, kind=k)]
+        since = log(FLEET_KPI.name, fleet, span, after=self.position)
+        changes = sorted(found, key=attrgetter("seq"))
+        removed = next((e.seq for e in changes if e.kind == EXPIRE), None)
+        again = []
+        if removed is not None:
+            again = log(FLEET_KPI.name, fleet, span, after=removed, kind="append")
+        return _Pending(union([e.span for e in since]), going, changes, again)
 
     def _find(self, kind: str, problem: str, number: int | None, window: int) -> None:
         self.findings.append(Finding(kind, problem, number, window))  # type: ignore[arg-type]
 
 
-def _removal(number: int, entry: bytes) -> tuple[int, Span]:
-    content = read_entry(entry)
-    return number, Span(_us(content["from"]), _us(content["to"]))
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """What the commit log says of some windows, and the ledger does not say yet.
+
+    Where a window has an entry, the appender's place in the stream does not count: whoever sets it back must not make an edited
+    row look like one that is about to be recorded. Only a restatement, or a removal, that the entry's revision does not count
+    lets a row differ from it.
+    """
+
+    new: list[Span]
+    """What was committed since the appender was last at work."""
+    going: list[Span]
+    """What is just being written or removed."""
+    changes: list[Entry]
+    """All restatements and removals, in the order of commit."""
+    again: list[Entry]
+    """What was written since the first of these removals."""
+
+    def replaces(self, window: int, revision: int | None) -> bool:
+        """Tell whether a window's row may differ from that of its newest entry, of this revision; None where it has none."""
+        if revision is None:
+            return _within([*self.new, *self.going], window)
+        since = self._since(window, revision)
+        if not since or since[-1].kind != EXPIRE:
+            return bool(since) or _within(self.going, window)
+        newest = since[-1].seq
+        return _within([*(e.span for e in self.again if e.seq > newest), *self.going], window)
+
+    def removes(self, window: int, revision: int) -> bool:
+        """Tell whether a window may have no row any more, though it has an entry of this revision."""
+        gone = any(e.kind == EXPIRE for e in self._since(window, revision))
+        return gone or _within(self.going, window)
+
+    def _since(self, window: int, revision: int) -> list[Entry]:
+        return [e for e in self.changes if e.span.start <= window < e.span.end][revision:]
 
 
-def _us(stamp: str) -> int:
-    return int(np.datetime64(stamp.removesuffix("Z"), "us").astype(np.int64))
+def _readable(rows: pa.Table) -> list[Row]:
+    """Return rows as entries hold them; one that no entry could hold, such as one with a number that is none, has no content."""
+    try:
+        return list(Rows(rows))
+    except ValueError:
+        pass
+    found: list[Row] = []
+    for at, start in enumerate(rows.column("window_start").cast(pa.int64()).to_pylist()):
+        try:
+            found += Rows(rows.slice(at, 1))
+        except ValueError:
+            found.append(Row(start, ""))
+    return found
 
 
 def _within(spans: Sequence[Span], instant: int) -> bool:

@@ -34,7 +34,7 @@ def is_rightful(fleet: str, content: Mapping[str, Any]) -> bool:  # Any: what JS
         message = _message(fleet, {"old": old, "new": new})
         for key, signature in zip(keys, signatures, strict=True):
             public_key(key).verify(signature, message)
-    except (KeyError, TypeError, ValueError, InvalidSignature):
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidSignature):
         return False
     return bool(old) and bool(new)
 

@@ -85,6 +85,19 @@ def _refuse_short(tile: bytes, n_bytes: int, what: str) -> None:
         raise LedgerError(what, problem, "The stored tree is damaged: restore it from a backup")
 
 
+def tiles_of(leaves: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """Yield every tile of a tree, given by its leaves' hashes: level, number, hashes."""
+    level, row = 0, list(leaves)
+    while row:
+        above = []
+        for number, first in enumerate(range(0, len(row), WIDTH)):
+            tile = row[first : first + WIDTH]
+            yield level, number, b"".join(tile)
+            if len(tile) == WIDTH:
+                above.append(_top(tile))
+        level, row = level + 1, above
+
+
 def _split(hashes: bytes) -> list[bytes]:
     return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
 

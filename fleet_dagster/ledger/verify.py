@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleet_dagster.ledger.appender import CONSUMER, STREAM
-from fleet_dagster.ledger.findings import Finding, Report, Verdict
+from fleet_dagster.ledger.findings import Finding, Kind, Report, Verdict
 from fleet_dagster.ledger.keystore import KeyStore, verifiers
 from fleet_dagster.ledger.log import Head, Log, StoredCheckpoint
 from fleet_dagster.ledger.matching import Matching
@@ -24,6 +24,10 @@ MOST = 100
 """Findings that are told one by one."""
 Progress = Callable[[str, int, int], None]
 """Told what is being checked, how much of it was, and how much there is."""
+
+
+_LAST_S = 253_402_300_799
+"""End of the year 9999 [POSIX s]: a witness may name any time, but a calendar ends."""
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -78,8 +82,11 @@ class Verification:
         position = cursor.position if cursor is not None else 0
         head = log.head()
         pin = None if self.pin is None else read_pin(self.pin)
-        if head is None or (head.size == 0 and pin is None):
-            origin = head.origin if head is not None else self.config.ledger.origin_of(fleet)
+        if head is None:
+            head = Head(self.config.ledger.origin_of(fleet), 0)
+        beyond = log.beyond()
+        if head.size == 0 and pin is None and not beyond:
+            origin = head.origin
             return Report(fleet, origin, "empty", n_needed=self.config.ledger.n_needed)
         sizes = [size for size in log.sizes() if size <= head.size]
         pinned = None if pin is None else Checkpoint.parse(pin.text)
@@ -92,8 +99,16 @@ class Verification:
         self.findings += trust.findings
         self.policy = replace(self.policy, logs=trust.all_keys)
         self._judge_checkpoints(head, sizes, walk, trust)
+        for what, number in beyond:
+            problem = f"the ledger has {head.size} entries, but a {what} of {number} is stored: it was cut off, or something was put behind it"
+            self.findings.append(Finding("beyond", problem, number if what == "entry" else None))
+        if not self.findings:
+            self.findings += walk.bad_tiles()
         if pin is not None and pinned is not None:
             self._judge_pin(head, pin, pinned, walk, trust)
+        for digest in self.store.history.imprints.altered(walk.imprints):
+            problem = f"the document of imprint {digest} in the control database is not the one that it records"
+            self.findings.append(Finding("bad_imprint", problem, walk.imprints[digest]))
         matching = Matching(self.store, walk, position)
         for compared, total in matching.run():
             self.progress("days", compared, total)
@@ -159,13 +174,18 @@ class Verification:
 
     def _locate(self, stored: StoredCheckpoint, walk: Walk, good: int) -> None:
         """Name the entry because of which a root is wrong, or where it must be."""
+        kind: Kind
         number = walk.first_altered(good, stored.size)
         if number is not None:
+            kind = "altered"
             problem = "it is not what it was when it was recorded: its hash has changed"
-            self.findings.append(Finding("altered", problem, number, walk.window_of(number)))
-            return
-        problem = f"an entry from here to {stored.size - 1} is not what the checkpoint of size {stored.size} was signed over"
-        self.findings.append(Finding("bad_root", problem, good, walk.window_of(good)))
+        else:
+            kind, number = "bad_root", good
+            problem = f"an entry from here to {stored.size - 1} is not what the checkpoint of size {stored.size} was signed over"
+        if (kind, number) not in [
+            (f.kind, f.number) for f in self.findings
+        ]:  # all later roots are wrong for it too
+            self.findings.append(Finding(kind, problem, number, walk.window_of(number)))
 
     def _count_witnesses(self, stored: StoredCheckpoint, note: Note) -> None:
         try:
@@ -175,7 +195,7 @@ class Verification:
             return
         if judgement.has_quorum and self.policy.quorum != NO_QUORUM:
             times = {
-                name: dt.datetime.fromtimestamp(at, dt.UTC)
+                name: dt.datetime.fromtimestamp(min(at, _LAST_S), dt.UTC)
                 for name, at in judgement.witnesses.items()
             }
             self._witnessed = (stored.size, times)

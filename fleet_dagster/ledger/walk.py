@@ -1,23 +1,26 @@
 """The stored entries of a ledger, read once from the first to the last: their tree, and what they say."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
-from fleet_dagster.core.windows import iso
+from fleet_dagster.core.windows import Span, iso
 from fleet_dagster.ledger.entries import (
     KEY_ROTATION,
     KINDS,
     KPI,
+    MATERIALIZATION,
     RETENTION,
     kpi_frame,
     read_entry,
+    removed,
 )
 from fleet_dagster.ledger.findings import Finding
 from fleet_dagster.ledger.log import PAGE, Log, StoredLeaf
 from fleet_dagster.ledger.merkle import HASH_BYTES, Frontier, leaf_hashes
-from fleet_dagster.ledger.tiles import WIDTH
+from fleet_dagster.ledger.tiles import WIDTH, tiles_of
 
 _SUPERSEDES = b',"supersedes":'
 
@@ -36,8 +39,13 @@ class Walk:
     """Hashes of the leaves."""
     newest: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     """Of each window, number and digest of its newest row."""
+    revisions: dict[int, int] = field(default_factory=dict)
+    """Revision of that row, of the windows where it is not 0."""
     rotations: list[StoredLeaf] = field(default_factory=list)
-    removals: list[StoredLeaf] = field(default_factory=list)
+    removals: list[tuple[int, Span]] = field(default_factory=list)
+    """Number of each removal's entry, and what was removed."""
+    imprints: dict[str, int] = field(default_factory=dict)
+    """Number of the first entry that names an imprint, by its digest."""
     findings: list[Finding] = field(default_factory=list)
     n_rows: int = 0
 
@@ -74,6 +82,21 @@ class Walk:
                 return number
         return None
 
+    def bad_tiles(self) -> Iterator[Finding]:
+        """Yield the stored tiles that are not those of the tree: nothing is derived from them here, but proofs and new roots are."""
+        stored, expected = self.log.stored_tiles(), tiles_of(self.hashes)
+        head = self.log.head()
+        has_grown = head is not None and head.size != self.size
+        for level, number, hashes in expected:
+            found = stored.pop((level, number), b"")
+            if found != hashes and not (has_grown and found.startswith(hashes)):
+                first = number * WIDTH ** (level + 1)
+                problem = f"tile {level}/{number} is not the one of the tree, which its entries and checkpoints agree on"
+                yield Finding("bad_tile", problem, first, self.window_of(first))
+        for level, number in () if has_grown else sorted(stored):
+            problem = f"tile {level}/{number} is stored, but the tree has none there"
+            yield Finding("bad_tile", problem)
+
     def window_of(self, number: int) -> int | None:
         """Return the window that an entry is about, as is stored beside it [us]."""
         found = next(self.log.entries(number, number + 1), None)
@@ -102,16 +125,38 @@ class Walk:
             content = read_entry(leaf.entry)
         except ValueError as error:
             return f"it cannot be read: {error}"
+        return self._misfit(stored, content) or self._keep(stored, content)
+
+    def _misfit(self, stored: StoredLeaf, content: Mapping[str, Any]) -> str:  # Any: of JSON
+        """Return what an entry says that does not fit its place, or what is stored beside it."""
+        leaf = stored.leaf
         if content.get("index") != stored.number:
             return f"it says that it is entry {content.get('index')!r}: entries were moved, put in or taken out"
         if content.get("fleet") != self.log.fleet:
             return f"it says that it is of fleet {content.get('fleet')!r}"
         if content.get("kind") != leaf.kind or leaf.kind not in KINDS or leaf.kind == KPI:
             return f"it says that it is a {content.get('kind')!r} entry, and does not fit the {leaf.kind!r} that is stored beside it"
+        if (leaf.window_start, leaf.revision, leaf.row_digest) != (None, None, None):
+            return (
+                "a window, a revision or a row's digest is stored beside it, though it is no row's"
+            )
+        return ""
+
+    def _keep(self, stored: StoredLeaf, content: Mapping[str, Any]) -> str:  # Any: of JSON
+        """Keep what an entry says for later; returns what is wrong with it."""
+        leaf = stored.leaf
+        if leaf.kind == MATERIALIZATION:
+            named = content.get("imprints")
+            if not isinstance(named, dict):
+                return "it does not say what software computed its rows"
+            self.imprints = dict.fromkeys(named, stored.number) | self.imprints
         if leaf.kind == KEY_ROTATION:
             self.rotations.append(stored)
         if leaf.kind == RETENTION:
-            self.removals.append(stored)
+            removal = removed(content)
+            if removal is None:
+                return "it records a removal, but not of what"
+            self.removals.append((stored.number, removal))
         return ""
 
     def _take_row(self, stored: StoredLeaf) -> bool:
@@ -124,13 +169,17 @@ class Walk:
         row = body[len(head) :]
         known = self.newest.get(leaf.window_start)
         named = b"null}" if known is None else b"%d}" % known[0]
+        newest = -1 if known is None else self.revisions.get(leaf.window_start, 0)
         fits = (
             body.startswith(head)
             and before == named
             and row.endswith(f'"window_start":"{iso(leaf.window_start)}"}}'.encode())
             and hashlib.sha256(row).digest() == leaf.row_digest
+            and leaf.revision > newest
         )
         if fits:
             self.newest[leaf.window_start] = (stored.number, leaf.row_digest)
+            if leaf.revision:
+                self.revisions[leaf.window_start] = leaf.revision
             self.n_rows += 1
         return fits

@@ -49,6 +49,11 @@ class Imprints:
             rows = tx.execute(query.where(imprints.c.digest.in_(list(digests))))
             return {str(r.digest): str(r.document) for r in rows}
 
+    def altered(self, digests: Collection[str]) -> list[str]:
+        """Return which of these imprints have a document that is not the one that their digest was taken of."""
+        found = self.documents(digests).items()
+        return sorted(d for d, text in found if hashlib.sha256(text.encode()).hexdigest() != d)
+
 
 @functools.cache
 def imprint_document() -> str:

@@ -112,6 +112,11 @@ class Intents:
         """Return the windows of a table that are being written or removed, that not yet being logged."""
         return [e.span for intent in self._open(table, fleet) for e in intent.entries]
 
+    def restating(self, table: str, fleet: str, span: Span) -> list[Entry]:
+        """Return the restatements of a span's windows that are under way: their rows may be there, not being logged yet."""
+        found = [e for intent in self._open(table, fleet) for e in intent.entries]
+        return [e for e in found if e.kind == "restate" and e.span.overlaps(span)]
+
     def _open(self, table: str, fleet: str) -> list[Intent]:
         query = sa.select(intents.c.payload).where(
             intents.c.table_name == table, intents.c.fleet == fleet

@@ -148,15 +148,19 @@ class Reader:
     def _before_restatements(self, rows: pa.Table, span: Span, entry: Entry) -> pa.Table:
         """Put the rows that later entries replaced back in place of those that stand."""
         table, fleet = self.stream.table, self.config.name
+        # In this order: a restatement that is logged meanwhile is in both, one that is not in either came after the rows.
+        going = self.store.door.intents.restating(table.name, fleet, span)
         later = self.store.history.entries(table.name, fleet, span, after=entry.seq, kind="restate")
-        if not later:
+        if not later and not going:
             return rows
         replaced = superseded(table)
         earlier = changes.plain(replaced, self.store.lake.read(replaced, fleet, span))
         parts, left = [], [span]
-        for restated in later:
+        for restated in [*later, *going]:
             is_own = pc.equal(earlier.column("intent_id"), restated.intent_id)
             own = earlier.filter(is_own).select(rows.column_names)
+            if restated in going and not own.num_rows:  # nothing is replaced yet
+                continue
             parts += [changes.within(own, s.clip(restated.span)) for s in left]
             left = [rest for s in left for rest in gaps(s, [restated.span])]
         return pa.concat_tables([*parts, *(changes.within(rows, s) for s in left)])
