@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ def place(tmp_path: Path) -> Installation:
     """Return an installation that has run, with fleets `plant` and `north`."""
     write_fleet(tmp_path, interval_s=60)
     write_fleet(tmp_path, "north")
-    (tmp_path / "home").mkdir()
     return installation(tmp_path)
 
 
@@ -138,6 +138,7 @@ def test_a_home_that_cannot_be_written_to_stops_nothing(place: Installation) -> 
 def test_looking_at_a_new_installation_makes_no_home(tmp_path: Path) -> None:
     write_fleet(tmp_path)
     place = installation(tmp_path)
+    shutil.rmtree(place.home)
     assert list(place.standing().configs) == ["plant"]
     assert not place.home.exists()
 

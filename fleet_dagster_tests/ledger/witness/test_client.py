@@ -142,7 +142,7 @@ def test_a_log_whose_tiles_were_tampered_with_is_not_vouched_for(
 ) -> None:
     assert asked(log, witness.setting()) == [("cosigned", 5)]
     scene.grow(log, KEYS, ENTRIES[5:9])
-    for content, words in ((bytes(9 * 32), "was rewritten"), (b"", "tile 0/0 has 0 hashes")):
+    for content, words in ((bytes(9 * 32), "was rewritten"), (b"", "tile 0/0: it has 0 hashes")):
         with log.control.transaction() as tx:
             tx.execute(sa.update(ledger_tiles).values(hashes=content))
         assert words in refusal(log, witness.setting())
