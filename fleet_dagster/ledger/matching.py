@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import pyarrow as pa
 
-from fleet_dagster.core.windows import DAY, Span, union
+from fleet_dagster.core.windows import DAY, Span, floor_to, union
 from fleet_dagster.ledger.entries import Row, Rows
 from fleet_dagster.ledger.findings import Finding
 from fleet_dagster.ledger.walk import Walk
@@ -72,11 +72,11 @@ class Matching:
         """Judge the windows that have entries but no row: removed in time, about to be recorded so, or gone."""
         if not windows:
             return
-        removals = self.walk.removals
+        removed = _newest_removals(self.walk.removals)
         pending = self._pending(Span(windows[0], windows[-1] + 1))
         for window in windows:
             number, _ = self.walk.newest[window]
-            if any(n > number and s.start <= window < s.end for n, s in removals):
+            if removed.get(floor_to(window, DAY), -1) > number:
                 self.n_expired += 1
             elif pending.removes(window, self.walk.revisions.get(window, 0)):
                 self.n_pending += 1
@@ -136,6 +136,16 @@ class _Pending:
 
     def _since(self, window: int, revision: int) -> list[Entry]:
         return [e for e in self.changes if e.span.start <= window < e.span.end][revision:]
+
+
+def _newest_removals(removals: Sequence[tuple[int, Span]]) -> dict[int, int]:
+    """Return the number of the newest entry that records the removal of each UTC day: days are removed as a whole."""
+    return {
+        day.start: number
+        for number, span in removals
+        for day in span.days()
+        if day.end - day.start == DAY
+    }
 
 
 def _readable(rows: pa.Table) -> list[Row]:
