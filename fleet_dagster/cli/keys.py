@@ -8,7 +8,9 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import json_option, note, print_json
 from fleet_dagster.ledger.appender import appending
 from fleet_dagster.ledger.keystore import Keys, KeyStore, verifiers
+from fleet_dagster.ledger.log import Log
 from fleet_dagster.ledger.policy import policy_of
+from fleet_dagster.model.errors import LedgerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,15 @@ def init(place: Place, fleet: str, *, as_json: bool) -> None:
     overwritten.
     """
     config = place.installation().config(fleet)
-    keystore = KeyStore.of(place.store(), config)
+    store = place.store()
+    keystore = KeyStore.of(store, config)
+    head = Log(store.control, fleet).head()
+    if head is not None and head.size:
+        raise LedgerError(
+            f"ledger {head.origin!r}",
+            f"it has {head.size} entries that were signed already, so new keys cannot begin it",
+            f"Put its keys back at {keystore.place} from their safe copy; to change keys, run `fleet keys rotate {fleet}`",
+        )
     made = keystore.create()
     _print(fleet, keystore, made, as_json=as_json)
     note(f"Private keys written to {keystore.place}. Copy the file to a safe place.")

@@ -24,11 +24,12 @@ from fleet_dagster.ledger.entries import (
     Rows,
     numbered,
 )
-from fleet_dagster.ledger.keystore import Keys, KeyStore
+from fleet_dagster.ledger.keystore import Keys, KeyStore, verifiers
 from fleet_dagster.ledger.log import Batch, Head, KnownRow, Log
 from fleet_dagster.ledger.note import Checkpoint, Note
 from fleet_dagster.ledger.rotation import rotation_entry
 from fleet_dagster.ledger.signing import signed
+from fleet_dagster.ledger.trust import newest_problem
 from fleet_dagster.model.config import FleetConfig, content_digest
 from fleet_dagster.model.errors import LedgerError, StreamError
 from fleet_dagster.model.streams import STREAMS
@@ -102,7 +103,7 @@ class Appender:
     def run(self, progress: Progress = lambda _done, _total: None) -> Appended:
         """Record what was committed since the last time; returns what that was."""
         keys = self.keys
-        head = first = self.log.begin(self.keystore.origin)
+        head = first = self._begun(keys)
         n_rows = n_missed = 0
         behind, _ = self.store.history.size(
             FLEET_KPI.name, self.config.name, after=self.subscription.cursor.position
@@ -121,7 +122,7 @@ class Appender:
         """Hand the log over to new keys; cut off half-way, the next run finishes it."""
         old = self.keys
         new = self.keystore.successors()
-        head = self.log.begin(self.keystore.origin)
+        head = self._begun(old)
         entry = rotation_entry(self.config.name, old, new)
         batch = self.log.prepare(head, numbered([entry], head.size))
         note = self._signed(batch, (*new, *old))
@@ -129,9 +130,22 @@ class Appender:
             self.subscription.confirm(tx)
             self.log.append(tx, batch, note)
         self.checkpoint("rotated")
-        self.keystore.promote()
         del self.keys
+        self.keystore.in_force(self.log)
         return Appended(head.origin, batch.size, 1, 0)
+
+    def _begun(self, keys: Keys) -> Head:
+        """Return the head of the log, if it is what these keys signed last: tiles that were changed must not be signed again."""
+        head = self.log.begin(self.keystore.origin)
+        problem = newest_problem(self.log, verifiers(keys), head)
+        if problem:
+            raise LedgerError(
+                f"ledger {head.origin!r}",
+                problem,
+                f"Nothing was recorded. Put the keys at {self.keystore.place} back if they are not those of the ledger; "
+                f"otherwise `fleet verify {self.config.name}` tells what was changed",
+            )
+        return head
 
     def _write(self, batch: Batch, keys: Keys, last: Delivery) -> Head:
         """Write a batch with its checkpoint, and the place in the stream, in one transaction."""
@@ -269,9 +283,12 @@ def appending(
 
     Raises
     ------
+    LedgerError
+        There are no keys. Nobody who lacks them is registered as a consumer: commits would be kept for it for ever.
     StreamError
         Another process appends to it, and did not end in time.
     """
+    KeyStore.of(store, config).load()
     with ExitStack() as held:
         subscription = _subscribed(store, config, held, time.monotonic() + patience_s)
         yield Appender(store, config, subscription, checkpoint=checkpoint)

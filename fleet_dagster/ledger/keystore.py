@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +95,9 @@ class KeyStore:
         return read_private(self.coming, self.origin, kinds=KINDS)
 
     def promote(self) -> None:
-        """Put the new keys in force; the old ones are gone."""
-        self.coming.replace(self.path)
+        """Put the new keys in force; the old ones are gone. Whoever looks at the ledger just then may do it first."""
+        with suppress(FileNotFoundError):
+            self.coming.replace(self.path)
 
     def in_force(self, log: Log) -> Keys:
         """Return the keys that the log's own entries name, with a rotation that was cut off finished.
@@ -108,14 +110,26 @@ class KeyStore:
         keys, rotation = self.load(), newest_rotation(log)
         if rotation is None or rotation == vkeys(keys):
             return keys
-        if not self.variable and self.coming.exists() and rotation == vkeys(self.successors()):
-            self.promote()
-            return self.load()
+        if not self.variable:
+            if rotation == self._coming_vkeys():
+                self.promote()
+            keys = self.load()  # another process may have finished the rotation just now
+            if rotation == vkeys(keys):
+                return keys
         raise LedgerError(
             f"keys of ledger {self.origin!r}",
             f"the log was handed over to other keys than those in {self.place}",
             "Put the newest keys back: the old ones are no longer trusted",
         )
+
+    def _coming_vkeys(self) -> list[str] | None:
+        """Return the public halves of the keys of a rotation that is under way; None where there is none."""
+        try:
+            return vkeys(read_private(self.coming, self.origin, kinds=KINDS))
+        except LedgerError:
+            if self.coming.exists():
+                raise
+            return None
 
     def _whole(self, keys: Keys) -> Keys:
         if len(keys) != len(KINDS):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from fleet_dagster.ledger.appender import CONSUMER, STREAM
 from fleet_dagster.ledger.keystore import KeyStore, verifiers
 from fleet_dagster.ledger.log import Log, StoredCheckpoint
-from fleet_dagster.ledger.merkle import Frontier
 from fleet_dagster.ledger.note import Checkpoint
 from fleet_dagster.ledger.policy import policy_of
-from fleet_dagster.ledger.trust import unsigned_by
+from fleet_dagster.ledger.trust import newest_problem
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.model.tables import FLEET_KPI
@@ -83,16 +82,9 @@ def ledger_state(store: Store, config: FleetConfig) -> LedgerState:
 def checkpoint_problem(store: Store, config: FleetConfig) -> str:
     """Return what is wrong with the newest checkpoint, as far as the stored tree and the keys tell; empty if nothing is."""
     log, keystore = Log(store.control, config.name), KeyStore.of(store, config)
-    newest = log.newest_checkpoint()
-    if newest is None:
-        return ""
     try:
-        note = newest.note()
-        root = Frontier.at(newest.size, log.tiles().node).root()
-        if Checkpoint.parse(note.text).root != root:
-            return f"the stored tree does not have the root that the checkpoint of size {newest.size} was signed over"
-        return unsigned_by(note, verifiers(keystore.in_force(log)))
-    except (LedgerError, ValueError) as error:
+        return newest_problem(log, verifiers(keystore.in_force(log)))
+    except ValueError as error:  # a LedgerError, or an entry that cannot be read
         return str(error)
 
 

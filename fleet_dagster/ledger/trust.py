@@ -6,10 +6,12 @@ from typing import Any
 
 from fleet_dagster.ledger.entries import read_entry
 from fleet_dagster.ledger.findings import Finding
-from fleet_dagster.ledger.log import StoredLeaf
-from fleet_dagster.ledger.note import Note
+from fleet_dagster.ledger.log import Head, Log, StoredLeaf
+from fleet_dagster.ledger.merkle import Frontier
+from fleet_dagster.ledger.note import Checkpoint, Note
 from fleet_dagster.ledger.rotation import is_rightful
 from fleet_dagster.ledger.signing import VerifierKey
+from fleet_dagster.model.errors import LedgerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,29 @@ def unsigned_by(note: Note, keys: Sequence[VerifierKey]) -> str:
         if not all(key.verifies(note.text, s) for s in own):
             return f"the signature of the ledger's key {key.key_id.hex()} (type {key.kind:#04x}) is not valid"
     return ""
+
+
+def newest_problem(log: Log, keys: Sequence[VerifierKey], head: Head | None = None) -> str:
+    """Return what is wrong with the newest checkpoint, as far as the stored tree and these keys tell; empty where nothing is.
+
+    With the head of a log that nobody appends to meanwhile, the checkpoint must be of that.
+    """
+    try:
+        newest = log.newest_checkpoint()
+        size = 0 if newest is None else newest.size
+        if head is not None and size != head.size:
+            return f"it has {head.size} entries, but its newest checkpoint is over {size}"
+        if newest is None:
+            return ""
+        note = newest.note()
+        signed = Checkpoint.parse(note.text)
+        if signed.size != size or (head is not None and signed.origin != head.origin):
+            return f"the checkpoint of size {size} is of {signed.origin!r} at {signed.size}"
+        if signed.root != Frontier.at(size, log.tiles().node).root():
+            return f"the stored tree does not have the root that the checkpoint of size {size} was signed over"
+        return unsigned_by(note, keys)
+    except LedgerError as error:
+        return str(error)
 
 
 def _content(stored: StoredLeaf) -> dict[str, Any] | None:  # Any: what JSON can hold

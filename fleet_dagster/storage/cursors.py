@@ -92,12 +92,12 @@ class Cursors:
         with self.control.transaction() as tx:
             confirm(tx)
             moved = tx.execute(sa.update(cursors).where(*_is(cursor)).values(**values))
-        if not moved.rowcount:
-            raise StreamError(
-                cursor.stream,
-                f"consumer {cursor.consumer!r} was removed while it was reading",
-                "Start it again: it begins anew",
-            )
+            if not moved.rowcount:  # within, so that what `confirm` wrote is not left behind
+                raise StreamError(
+                    cursor.stream,
+                    f"consumer {cursor.consumer!r} was removed while it was reading",
+                    "Start it again: it begins anew",
+                )
         return Cursor(
             cursor.fleet, cursor.stream, cursor.consumer, **values, created_at=cursor.created_at
         )
