@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fleet_dagster.core.windows import Span, iso
+from fleet_dagster.core.windows import Span, iso, union
 from fleet_dagster.ledger.entries import (
     MATERIALIZATION,
     RETENTION,
@@ -156,7 +156,14 @@ class Appender:
             self.log.append(tx, batch, note)
             self.checkpoint("appended")
 
-        self.subscription.done(last, also=append)
+        try:
+            self.subscription.done(last, also=append)
+        except sa.exc.IntegrityError:  # its words hold all the rows
+            raise LedgerError(
+                f"ledger {batch.head.origin!r}",
+                f"something that belongs behind its {batch.head.size} entries is stored already",
+                f"Nothing was recorded. `fleet verify {self.config.name}` tells what was changed",
+            ) from None
         self.checkpoint("committed")
         return Head(batch.head.origin, batch.size)
 
@@ -168,7 +175,9 @@ class Appender:
     def _draft(self, head: Head, deliveries: Sequence[Delivery]) -> _Draft:
         draft = _Draft(head)
         windows = Span(min(d.span.start for d in deliveries), max(d.span.end for d in deliveries))
-        known = _Known(self.log.known_rows(windows))
+        # Not of all between them: where an old day is restated beside today's rows, those would be all that there are.
+        spans = union([d.span for d in deliveries])
+        known = _Known([row for span in spans for row in self.log.known_rows(span)])
         log, fleet = self.store.history.entries, self.config.name
         replaced = [
             e for k in ("restate", EXPIRE) for e in log(FLEET_KPI.name, fleet, windows, kind=k)

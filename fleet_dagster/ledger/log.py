@@ -1,7 +1,8 @@
 """The stored log of one fleet: entries, tiles and checkpoints in the control database, written in one transaction a batch."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,10 +124,11 @@ class Log:
         Raises
         ------
         LedgerError
-            The log has another name: it is signed with that, and cannot be renamed.
+            The log has another name: it is signed with that, and cannot be renamed. Or another fleet's log has this one.
         """
         found = self.head()
         if found is None:
+            self._refuse_taken(origin)
             row = {"fleet": self.fleet, "origin": origin, "size": 0}
             try:
                 with self.control.transaction() as tx:
@@ -141,6 +143,17 @@ class Log:
                 f"Set ledger.origin to {found.origin!r}: whoever trusts the log knows it by that name",
             )
         return found
+
+    def _refuse_taken(self, origin: str) -> None:
+        query = sa.select(ledgers.c.fleet).where(ledgers.c.origin == origin)
+        with self.control.reading() as tx:
+            other = tx.execute(query.limit(1)).scalar()
+        if other is not None:
+            raise LedgerError(
+                f"ledger of fleet {self.fleet!r}",
+                f"it would be called {origin!r}, as that of fleet {other!r} is: two pasts under one name look like a forgery",
+                "Set another ledger.origin",
+            )
 
     def tiles(self) -> Tiles:
         """Return the stored tiles. They are what they were when each was read first."""
@@ -227,14 +240,17 @@ class Log:
             ]
 
     def of_kind(self, kind: str) -> list[StoredLeaf]:
-        """Return the entries of a rare kind, in order of number."""
+        """Return the entries of a rare kind, in order of number.
+
+        They have no window, by which the index of windows finds them. Asked for in order, a database would rather read all.
+        """
         c = ledger_entries.c
-        # Entries without a window are found by an index, a million rows later too; of their kind alone they are not.
         query = sa.select(ledger_entries).where(
             c.fleet == self.fleet, c.window_start.is_(None), c.kind == kind
         )
         with self.control.reading() as tx:
-            return [_stored(row) for row in tx.execute(query.order_by(c.number))]
+            found = [_stored(row) for row in tx.execute(query)]
+        return sorted(found, key=lambda stored: stored.number)
 
     def sizes(self) -> list[int]:
         """Return the sizes at which there are checkpoints, from the smallest to the largest."""
@@ -271,14 +287,14 @@ class Log:
             size = tx.execute(query).scalar()
         return None if size is None else next(self.checkpoints(since=int(size)), None)
 
-    def newest_vouched(self, n_witnesses: int) -> StoredCheckpoint | None:
-        """Return the largest checkpoint that so many witnesses have signed; None where there is none."""
+    def newest_vouched(self, witnesses: Collection[str], n_needed: int) -> StoredCheckpoint | None:
+        """Return the largest checkpoint that so many of these witnesses have signed; None where there is none."""
         w = ledger_cosignatures.c
         query = (
             sa.select(w.size)
-            .where(w.fleet == self.fleet)
+            .where(w.fleet == self.fleet, w.witness.in_(witnesses))
             .group_by(w.size)
-            .having(sa.func.count() >= n_witnesses)
+            .having(sa.func.count() >= n_needed)
             .order_by(w.size.desc())
             .limit(1)
         )
@@ -334,10 +350,12 @@ class Log:
         """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
         t, row = ledger_cosignatures, {"line": signature.line, "received_at": now_us()}
         same = (t.c.fleet == self.fleet, t.c.size == size, t.c.witness == witness)
-        with self.control.transaction() as tx:
+        with suppress(sa.exc.IntegrityError), self.control.transaction() as tx:
             if not tx.execute(sa.update(t).where(*same).values(**row)).rowcount:
                 key = {"fleet": self.fleet, "size": size, "witness": witness}
-                tx.execute(sa.insert(t), [key | row])
+                tx.execute(
+                    sa.insert(t), [key | row]
+                )  # fails where another process has just kept one
 
     def _lines(self, tx: sa.Connection, first: int, last: int) -> dict[int, dict[str, str]]:
         """Return the lines of witnesses of the checkpoints of some sizes."""

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleet_dagster.ledger.appender import CONSUMER, STREAM
+from fleet_dagster.ledger.entries import KEY_ROTATION
 from fleet_dagster.ledger.keystore import KeyStore, verifiers
 from fleet_dagster.ledger.log import Log, StoredCheckpoint
 from fleet_dagster.ledger.note import Checkpoint
 from fleet_dagster.ledger.policy import policy_of
-from fleet_dagster.ledger.trust import newest_problem
+from fleet_dagster.ledger.trust import Trust, newest_problem
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.model.tables import FLEET_KPI
@@ -97,11 +98,13 @@ def _root(stored: StoredCheckpoint) -> str:
 
 def _witnessed(log: Log, config: FleetConfig, keystore: KeyStore) -> int:
     """Return the size of the newest checkpoint that enough witnesses have vouched for, if it is the log's own."""
-    stored = log.newest_vouched(config.ledger.n_needed)
+    settings = config.ledger
+    stored = log.newest_vouched([w.name for w in settings.witnesses], settings.n_needed)
     if stored is None or not keystore.is_there():
         return 0
     try:
-        policy = policy_of(verifiers(keystore.load()), config.ledger)
+        keys, rotations = verifiers(keystore.load()), log.of_kind(KEY_ROTATION)
+        policy = policy_of(Trust.of(log.fleet, keys, rotations).all_keys, settings)
         return stored.size if policy.judged(stored.note()).has_quorum else 0
     except LedgerError:  # a verification says what is wrong with it
         return 0

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from fleet_dagster.ledger.log import Leaf, Log
 from fleet_dagster.ledger.note import Checkpoint
 from fleet_dagster.ledger.signing import SigningKey, signed
 from fleet_dagster.storage.control.engine import Control
+from fleet_dagster.storage.control.schema import ledgers
 from fleet_dagster_tests.ledger.keys import LOG, NOW, OLD_LOG, ORIGIN
 
 FLEET = "north"
@@ -16,9 +19,13 @@ def entry(number: int) -> bytes:
 
 
 def log_of(control: Control, *, fleet: str = FLEET) -> Log:
-    """Return the log of a fleet, begun."""
+    """Return the log of a fleet, begun; all have one name, as the copies of a ledger in several places do."""
     log = Log(control, fleet)
-    log.begin(ORIGIN)
+    if fleet == FLEET:
+        log.begin(ORIGIN)
+    elif log.head() is None:  # `begin` refuses a second log of one name
+        with control.transaction() as tx:
+            tx.execute(sa.insert(ledgers), [{"fleet": fleet, "origin": ORIGIN, "size": 0}])
     return log
 
 

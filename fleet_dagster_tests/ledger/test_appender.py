@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fleet_dagster.ledger import appender as appender_module
 from fleet_dagster.ledger.appender import CONSUMER, STREAM, appending
@@ -106,6 +107,26 @@ def test_old_days_may_come_after_new_ones(store: Store) -> None:
     fw.write(store, {0: 0.5}, fw.span(0, 1))
     t.append(store)
     assert [r[0] for r in rows(store)] == [48, 0]
+    is_good(store)
+
+
+def test_what_lies_between_the_windows_of_a_batch_is_not_read(store: Store) -> None:
+    """A day of years ago is restated beside rows of today: what was recorded since does not fit into memory."""
+    fw.write(store, dict.fromkeys(range(96), 0.5), fw.span(0, 96))
+    t.append(store)
+    fw.write(store, {3: 0.75}, fw.span(3, 4))
+    fw.write(store, {96: 0.5}, fw.span(96, 97))
+    read: list[tuple[int, int]] = []
+
+    def note(*about: Any) -> None:  # Any: what SQLAlchemy tells of a statement
+        if "row_digest" in about[2] and "window_start >=" in about[2]:
+            read.append((about[3][1], about[3][2]))
+
+    sa.event.listen(store.control.engine, "before_cursor_execute", note)
+    assert t.append(store) == 3
+    sa.event.remove(store.control.engine, "before_cursor_execute", note)
+    assert read == [(fw.window(3), fw.window(4)), (fw.window(96), fw.window(97))]
+    assert rows(store)[96:] == [(3, 1, 0.75, 3), (96, 0, 0.5, None)]
     is_good(store)
 
 

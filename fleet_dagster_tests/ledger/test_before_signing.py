@@ -118,3 +118,12 @@ def test_a_rotation_that_somebody_else_finishes_is_finished(store: Store) -> Non
     new = vkeys(t.keys_of(store))
     assert new != old
     assert newest_rotation(t.log_of(store)) == new
+
+
+def test_what_is_stored_behind_the_end_is_not_written_over(store: Store) -> None:
+    with store.control.transaction() as tx:
+        row = {"fleet": t.FLEET, "number": 2, "kind": "kpi", "entry": b"{}"}
+        tx.execute(sa.insert(schema.ledger_entries), [row])
+    with pytest.raises(LedgerError, match="behind its 2 entries is stored already"):
+        t.append(store)
+    assert t.kinds(t.verified(store)) == {"beyond"}

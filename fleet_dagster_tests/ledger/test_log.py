@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -226,3 +228,36 @@ def test_a_checkpoint_may_be_signed_again(control: Control) -> None:
 def test_lines_are_read_as_they_were_written() -> None:
     line = W2.sign(CHECKPOINT.text, time=NOW).line
     assert [s.line for s in parse_signatures(line)] == [line]
+
+
+def test_two_fleets_have_no_ledger_of_one_name(control: Control) -> None:
+    log_of(control)
+    with pytest.raises(
+        LedgerError, match=f"it would be called '{ORIGIN}', as that of fleet 'north' is"
+    ):
+        Log(control, "south").begin(ORIGIN)
+    assert Log(control, "south").head() is None
+    assert log_of(control).head() == Head(ORIGIN, 0)
+
+
+def test_entries_of_a_rare_kind_are_found_without_reading_the_others(control: Control) -> None:
+    """Each append looks for handovers: among a million rows it must not read them all."""
+    log = log_of(control)
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(control.engine, "before_cursor_execute", lambda *a: asked.append((a[2], a[3])))
+    assert log.of_kind("begin") == []
+    [(query, values)] = [one for one in asked if "ledger_entries" in one[0]]
+    with control.reading() as tx:
+        plan = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert [row.detail.rpartition("(")[2] for row in plan] == ["fleet=? AND window_start=?)"]
+
+
+def test_only_the_witnesses_that_are_asked_for_count(control: Control) -> None:
+    log = log_of(control)
+    grow(log, 2, 4)
+    vouch(log, 2, W1, W2)
+    vouch(log, 4, W1, W3)
+    newest = log.newest_vouched([W1.name, W2.name], 2)
+    assert newest is not None
+    assert newest.size == 2
+    assert log.newest_vouched([W2.name], 2) is None

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fleet_dagster.ledger import appender
 from fleet_dagster.ledger.keystore import KeyStore
+from fleet_dagster.ledger.log import Log
+from fleet_dagster.storage.control.engine import Control
 from fleet_dagster.storage.store import Store
 from fleet_dagster.streams import deliveries
 from fleet_dagster_tests.ledger import tampering as t
@@ -72,3 +76,25 @@ def test_attacks_are_found(bare: Store) -> None:
     ):
         with t.undone(bare):
             attack(bare)
+
+
+def test_a_cosignature_that_another_process_has_just_kept_is_no_error(
+    store: Store, control_url: str
+) -> None:
+    """Both see that there is none, and both insert one."""
+    fw.write(store, {0: 0.5}, fw.span(0, 1))
+    t.append(store)
+    newest = t.checkpoints_of(store)[-1]
+    key = test_attacks.witness_key()
+    line = key.sign(newest.note().text, time=1_800_000_000)
+    other = Control(control_url)
+
+    def be_quicker(*about: Any) -> None:  # Any: what SQLAlchemy tells of a statement
+        if "INSERT INTO ledger_cosignatures" in about[2]:
+            Log(other, t.FLEET).attach(newest.size, key.name, line)
+
+    sa.event.listen(store.control.engine, "before_cursor_execute", be_quicker)
+    t.log_of(store).attach(newest.size, key.name, line)
+    sa.event.remove(store.control.engine, "before_cursor_execute", be_quicker)
+    other.dispose()
+    assert t.checkpoints_of(store)[-1].lines == {key.name: line.line}

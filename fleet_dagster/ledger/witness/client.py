@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
-
 from fleet_dagster.ledger.log import Log, StoredCheckpoint
 from fleet_dagster.ledger.merkle import consistency_proof
 from fleet_dagster.ledger.note import Note, Signature, parse_signatures, parse_size
@@ -19,7 +17,6 @@ from fleet_dagster.ledger.signing import VerifierKey
 from fleet_dagster.ledger.witness.submission import Submission
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.model.ledger import LedgerWitness
-from fleet_dagster.storage.control.schema import ledger_cosignatures
 
 CONNECT_TIMEOUT_S = 3.0
 MAX_ANSWER = 1 << 16
@@ -77,7 +74,7 @@ def gather(
     if newest is None:
         return []
     submitted = Note.parse(newest.content, what=f"checkpoint of size {newest.size}")
-    starts = _vouched(log)
+    starts = log.vouched_by()
     asks = [_Ask(log, newest, submitted, one, starts.get(one.name, 0)) for one in witnesses]
     deadline = time.monotonic() + timeout_s
     for ask in asks:
@@ -171,14 +168,6 @@ class _Ask:
 
     def _answer(self, state: AnswerState, detail: str) -> Answer:
         return Answer(self.witness.name, state, self.newest.size, detail)
-
-
-def _vouched(log: Log) -> dict[str, int]:
-    """Return the largest size that each witness has vouched for."""
-    c = ledger_cosignatures.c
-    query = sa.select(c.witness, sa.func.max(c.size)).where(c.fleet == log.fleet)
-    with log.control.reading() as tx:
-        return {str(name): int(size) for name, size in tx.execute(query.group_by(c.witness))}
 
 
 def _key(witness: LedgerWitness) -> VerifierKey:

@@ -11,12 +11,11 @@ import sqlalchemy as sa
 
 from fleet_dagster.ledger.merkle import EMPTY_ROOT
 from fleet_dagster.ledger.note import Checkpoint, Note
-from fleet_dagster.ledger.signing import Kind, VerifierKey
+from fleet_dagster.ledger.policy import LOG_KINDS
+from fleet_dagster.ledger.signing import VerifierKey
 from fleet_dagster.model.errors import LedgerError
 from fleet_dagster.storage.control.engine import Control
 
-LOG_KINDS = (Kind.ED25519, Kind.MLDSA44_COSIGNATURE)
-"""What a log's key may be."""
 MAX_ORIGIN_BYTES = 255
 """Bytes of a name that an ML-DSA signature has room for."""
 
