@@ -83,7 +83,7 @@ def show(place: Place, fleet: str, *, policy: bool, as_json: bool) -> None:
 def rotate(place: Place, fleet: str, *, as_json: bool) -> None:
     """Hand a fleet's ledger over to new keys, by an entry that both the old and the new ones sign.
 
-    Cut off half-way, the same again finishes it. Witnesses must be told the new keys: their newest checkpoint is signed with
+    Cut off half-way, it is finished by whatever looks at the ledger next; the same again changes the keys once more. Witnesses must be told the new keys: their newest checkpoint is signed with
     both, those that follow with the new ones only.
     """
     config = place.installation().config(fleet)

@@ -9,10 +9,10 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json, progress_bar
 from fleet_dagster.core.windows import SECOND, iso
 from fleet_dagster.ledger.findings import Report
-from fleet_dagster.ledger.policy import Policy
+from fleet_dagster.ledger.policy import NO_QUORUM, Policy
 from fleet_dagster.ledger.proof import Proof
 from fleet_dagster.ledger.proof import verify as verify_proof
-from fleet_dagster.ledger.verify import Verification
+from fleet_dagster.ledger.verify import LAST_S, Verification
 from fleet_dagster.ledger.words import verdict_lines
 from fleet_dagster.model.errors import LedgerError
 
@@ -31,11 +31,22 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=FILE,
     help="Verify the proof of one window, with nothing but the keys of --policy; no fleet is needed.",
 )
+@click.option(
+    "--pin",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the checkpoint that you have seen last; it is made, and moves on. [default: the one beside the keys]",
+)
 @json_option
 @installation_options
 @click.pass_obj
 def verify(
-    place: Place, fleet: str | None, *, policy: Path | None, proof: Path | None, as_json: bool
+    place: Place,
+    fleet: str | None,
+    *,
+    policy: Path | None,
+    proof: Path | None,
+    pin: Path | None,
+    as_json: bool,
 ) -> None:
     """Check a fleet's ledger, offline: every stored byte, root and signature, who vouched, and the rows of fleet_kpi.
 
@@ -58,6 +69,7 @@ def verify(
             place.store(),
             config,
             policy=trusted,
+            pin=pin,
             progress=lambda what, done, total: bar.update(done, total, what),
         ).run()
     if as_json:
@@ -83,12 +95,12 @@ def _verify_proof(path: Path, trusted: Policy, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "verdict": "valid" if witnesses else "unwitnessed",
+                "verdict": "unwitnessed" if trusted.quorum == NO_QUORUM else "valid",
                 "origin": checkpoint.origin,
                 "size": checkpoint.size,
                 "index": proven.index,
                 "witnesses": {name: _instant(at) for name, at in witnesses.items()},
-                "entry": json.loads(proven.entry),
+                "entry": _read(proven.entry),
             }
         )
         return
@@ -98,8 +110,16 @@ def _verify_proof(path: Path, trusted: Policy, *, as_json: bool) -> None:
     click.echo(proven.entry)
 
 
+def _read(entry: bytes) -> object:
+    """Return what an entry says; as text where it is another log's, and no JSON."""
+    try:
+        return json.loads(entry)
+    except (ValueError, RecursionError):
+        return entry.decode("utf-8", "replace")
+
+
 def _instant(posix: int) -> str:
-    return iso(posix * SECOND)
+    return iso(min(posix, LAST_S) * SECOND)
 
 
 def _print(report: Report) -> None:

@@ -69,7 +69,7 @@ def read_private(path: Path, name: str, *, kinds: Sequence[Kind]) -> tuple[Signi
     Raises
     ------
     LedgerError
-        There is no such file, others than its owner may use it or its folder, or it holds something else.
+        There is no such file, it may not be read, others than its owner may use it or its folder, or it holds something else.
     """
     real = path.resolve()
     try:
@@ -80,6 +80,10 @@ def read_private(path: Path, name: str, *, kinds: Sequence[Kind]) -> tuple[Signi
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise LedgerError(
             str(path), "there is no such file of keys", "Check the path, or put the file back"
+        ) from None
+    except PermissionError:
+        raise LedgerError(
+            str(path), "you may not read it", "Run the same as the owner of the keys"
         ) from None
     if len(content) > MAX_BYTES:
         raise LedgerError(str(path), f"it has more than {MAX_BYTES} bytes", _EXPECTED)

@@ -52,8 +52,13 @@ class KeyStore:
         return f"environment variable {self.variable}" if self.variable else str(self.path)
 
     def is_there(self) -> bool:
-        """Tell whether there are keys."""
-        return bool(os.environ.get(self.variable)) if self.variable else self.path.exists()
+        """Tell whether there are keys, be they readable or not."""
+        if self.variable:
+            return bool(os.environ.get(self.variable))
+        try:
+            return self.path.exists()
+        except PermissionError:
+            return True
 
     def load(self) -> Keys:
         """Return the keys.

@@ -90,6 +90,14 @@ class Policy:
         lines = (*logs, *witnesses, *groups, ["quorum", self.quorum])
         return "".join(f"{' '.join(line)}\n" for line in lines)
 
+    @property
+    def n_needed(self) -> int:
+        """The fewest witnesses that reach the quorum; 0 where it asks for nobody."""
+        least = dict.fromkeys(self.witnesses, 1)
+        for group in self.groups.values():
+            least[group.name] = sum(sorted(least[m] for m in group.members)[: group.needed])
+        return least.get(self.quorum, 0)
+
     def judged(self, note: Note, *, what: str = "checkpoint") -> Judgement:
         """Tell who of the policy signed a checkpoint. Signatures of keys that it does not name mean nothing.
 

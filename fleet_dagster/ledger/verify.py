@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is being checked, how much of it was, and how much there is."""
 
 
-_LAST_S = 253_402_300_799
+LAST_S = 253_402_300_799
 """End of the year 9999 [POSIX s]: a witness may name any time, but a calendar ends."""
 
 
@@ -47,6 +47,10 @@ class Verification:
     progress: Progress = _silent
     findings: list[Finding] = field(default_factory=list)
     _witnessed: tuple[int, dict[str, dt.datetime]] = (0, {})
+    _located: int | None = None
+    """Size up to which the roots are right, where what is wrong behind it was looked for."""
+    _newest: Note | None = None
+    """The checkpoint over all entries."""
 
     @classmethod
     def of(
@@ -55,6 +59,7 @@ class Verification:
         config: FleetConfig,
         *,
         policy: Policy | None = None,
+        pin: Path | None = None,
         progress: Progress = _silent,
     ) -> "Verification":
         """Prepare the verification of a fleet's ledger, by default with its own keys, its witnesses and its pin.
@@ -73,7 +78,7 @@ class Verification:
                     f"Run `fleet keys init {config.name}` to begin a ledger, or name the keys that you trust with --policy",
                 )
             policy = policy_of(verifiers(keystore.load()), config.ledger)
-        return cls(store, config, policy, keystore.folder / "pin", progress)
+        return cls(store, config, policy, pin or keystore.folder / "pin", progress)
 
     def run(self) -> Report:
         """Check everything, and say what the ledger is worth; the pin moves on if nothing is wrong."""
@@ -87,7 +92,7 @@ class Verification:
         beyond = log.beyond()
         if head.size == 0 and pin is None and not beyond:
             origin = head.origin
-            return Report(fleet, origin, "empty", n_needed=self.config.ledger.n_needed)
+            return Report(fleet, origin, "empty", n_needed=self.policy.n_needed)
         sizes = [size for size in log.sizes() if size <= head.size]
         pinned = None if pin is None else Checkpoint.parse(pin.text)
         wanted = {*sizes, *([pinned.size] if pinned is not None else [])}
@@ -114,8 +119,8 @@ class Verification:
             self.progress("days", compared, total)
         self.findings += matching.findings
         report = self._report(head, sizes, walk, matching, pinned)
-        if report.verdict != "invalid" and self.pin is not None:
-            write_pin(self.pin, next(log.checkpoints(since=head.size)).note())
+        if report.verdict != "invalid" and self.pin is not None and self._newest is not None:
+            write_pin(self.pin, self._newest)
         return report
 
     def _trusted(self, head: Head) -> Sequence[VerifierKey]:
@@ -169,11 +174,15 @@ class Verification:
             self._locate(stored, walk, good)
             return False
         if not problem and root is not None:
+            self._newest = note if stored.size == head.size else None
             self._count_witnesses(stored, note)
         return root is not None
 
     def _locate(self, stored: StoredCheckpoint, walk: Walk, good: int) -> None:
-        """Name the entry because of which a root is wrong, or where it must be."""
+        """Name the entry because of which a root is wrong, or where it must be; all roots behind it are wrong for it too."""
+        if self._located == good:
+            return
+        self._located = good
         kind: Kind
         number = walk.first_altered(good, stored.size)
         if number is not None:
@@ -182,10 +191,7 @@ class Verification:
         else:
             kind, number = "bad_root", good
             problem = f"an entry from here to {stored.size - 1} is not what the checkpoint of size {stored.size} was signed over"
-        if (kind, number) not in [
-            (f.kind, f.number) for f in self.findings
-        ]:  # all later roots are wrong for it too
-            self.findings.append(Finding(kind, problem, number, walk.window_of(number)))
+        self.findings.append(Finding(kind, problem, number, walk.window_of(number)))
 
     def _count_witnesses(self, stored: StoredCheckpoint, note: Note) -> None:
         try:
@@ -195,7 +201,7 @@ class Verification:
             return
         if judgement.has_quorum and self.policy.quorum != NO_QUORUM:
             times = {
-                name: dt.datetime.fromtimestamp(min(at, _LAST_S), dt.UTC)
+                name: dt.datetime.fromtimestamp(min(at, LAST_S), dt.UTC)
                 for name, at in judgement.witnesses.items()
             }
             self._witnessed = (stored.size, times)
@@ -248,7 +254,7 @@ class Verification:
             n_expired=matching.n_expired,
             witnessed_size=witnessed if witnesses else 0,
             witnesses=witnesses,
-            n_needed=self.config.ledger.n_needed,
+            n_needed=self.policy.n_needed,
             pinned_size=0 if pinned is None else pinned.size,
             n_findings=len(found),
             findings=tuple(found[:MOST]),

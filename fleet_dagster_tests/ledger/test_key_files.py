@@ -1,4 +1,7 @@
+import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -6,13 +9,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet_dagster.ledger.key_files import new_keys, parse_private, read_private, write_private
+from fleet_dagster.ledger.keystore import KeyStore
 from fleet_dagster.ledger.note import Checkpoint
+from fleet_dagster.ledger.pin import read_pin
 from fleet_dagster.ledger.signing import Kind, PrivateKey
 from fleet_dagster.model.errors import LedgerError
 
 LOG = (Kind.ED25519, Kind.MLDSA44_COSIGNATURE)
 WITNESS = (Kind.ED25519_COSIGNATURE, Kind.MLDSA44_COSIGNATURE)
 NAME = "example.org/log"
+NOBODY = 65534
+"""User who owns nothing."""
 
 
 @pytest.fixture
@@ -119,3 +126,30 @@ def _pem(
 ) -> str:
     pkcs8 = serialization.PrivateFormat.PKCS8
     return private.private_bytes(serialization.Encoding.PEM, pkcs8, encryption).decode()
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Be a user who owns nothing, where the tests run as root, who may read everything."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+def test_whoever_may_not_read_keys_or_a_pin_is_told_so(path: Path) -> None:
+    pin = path.with_name("pin")
+    pin.write_text("a checkpoint")
+    path.parent.chmod(0)
+    try:
+        with as_somebody_else():
+            with pytest.raises(LedgerError, match="you may not read it"):
+                read_private(path, NAME, kinds=LOG)
+            with pytest.raises(LedgerError, match="with --pin"):
+                read_pin(pin)
+            assert KeyStore(path.parent, NAME).is_there()
+    finally:
+        path.parent.chmod(0o700)

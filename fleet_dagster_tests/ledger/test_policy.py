@@ -367,3 +367,12 @@ def test_settings_with_a_broken_key_are_refused_in_words() -> None:
     broken = LedgerWitness(name="w1.example", url="https://w1", key="w1.example+00000000+AAAA")
     with pytest.raises(LedgerError, match="policy of the settings, line 2"):
         policy_of([LOG.verifier], LedgerSettings(witnesses=(broken,)))
+
+
+@pytest.mark.parametrize(
+    ("quorum", "n"),
+    [("none", 0), ("X1", 1), ("X-witnesses", 2), ("Y-witnesses", 1), ("X-and-Y", 3)],
+)
+def test_a_policy_tells_how_many_witnesses_it_needs(quorum: str, n: int) -> None:
+    parsed = Policy.parse(TWO_LEVELS.replace("quorum X-and-Y", f"quorum {quorum}"))
+    assert parsed.n_needed == n
