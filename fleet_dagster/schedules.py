@@ -183,7 +183,7 @@ def ledger_schedule(
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         store: Store = getattr(context.resources, RESOURCE_KEY)
         state = ledger_state(store, config)
-        if not state.has_keys:
+        if not state.has_begun:
             return dg.SkipReason(f"no keys yet. Make some: `fleet keys init {config.name}`")
         lacks_witnesses = state.n_needed > 0 and state.size > 0 and not state.is_witnessed
         if not state.n_pending and not lacks_witnesses:

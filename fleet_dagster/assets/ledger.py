@@ -55,7 +55,7 @@ def ledger(config: FleetConfig) -> dg.AssetsDefinition:
     def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         store: Store = getattr(context.resources, RESOURCE_KEY)
         state, kept = ledger_state(store, config), None
-        if state.has_keys:
+        if state.has_begun:
             kept = keep(store, config)
             state = kept.state
             if kept.appended.n_missed:
@@ -87,7 +87,7 @@ def _result(
 
 
 def _checked(store: "Store", config: FleetConfig, state: LedgerState) -> list[dg.AssetCheckResult]:
-    problem = checkpoint_problem(store, config) if state.has_keys else ""
+    problem = checkpoint_problem(store, config) if state.has_begun else ""
     told = {name.replace(" ", "_"): value for name, value in state_rows(state)}
     vouches = not state.n_needed or state.is_witnessed or not state.size
     return [
@@ -99,7 +99,7 @@ def _checked(store: "Store", config: FleetConfig, state: LedgerState) -> list[dg
         ),
         dg.AssetCheckResult(
             check_name=RECORDED,
-            passed=not state.has_keys or not state.n_pending,
+            passed=not state.has_begun or not state.n_pending,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"pending": state.n_pending, "size": state.size},
         ),

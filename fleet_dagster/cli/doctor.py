@@ -167,7 +167,7 @@ def _ledgers(installation: Installation, store: Store) -> list[Finding]:
     found = []
     for name, config in installation.standing().configs.items():
         state = ledger_state(store, config)
-        if not state.has_keys and not state.size:
+        if not state.has_begun:
             continue
         problem = checkpoint_problem(store, config)
         vouched = f", {state.witnessed_size:,} vouched for" if state.n_needed else ""

@@ -310,10 +310,11 @@ class Log:
             rows = tx.execute(query.where(w.fleet == self.fleet).group_by(w.witness))
             return {str(r.witness): int(r.size) for r in rows}
 
-    def cosigned_sizes(self, *, since: int = 0) -> list[int]:
-        """Return the sizes, from the largest down to `since`, at which a witness vouched for a checkpoint."""
+    def cosigned_sizes(self, *, since: int = 0, n_needed: int = 1) -> list[int]:
+        """Return the sizes, from the largest down to `since`, at which so many witnesses vouched for a checkpoint."""
         w = ledger_cosignatures.c
-        query = sa.select(w.size).where(w.fleet == self.fleet, w.size >= since).distinct()
+        query = sa.select(w.size).where(w.fleet == self.fleet, w.size >= since).group_by(w.size)
+        query = query.having(sa.func.count() >= n_needed)
         with self.control.reading() as tx:
             return [int(size) for size in tx.execute(query.order_by(w.size.desc())).scalars()]
 

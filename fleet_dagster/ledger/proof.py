@@ -144,7 +144,7 @@ def _entry(log: Log, number: int) -> StoredLeaf:
 
 def _checkpoint(log: Log, number: int, policy: Policy | None) -> Note:
     if policy is not None and policy.quorum != NO_QUORUM:
-        for stored in _cosigned(log, number):
+        for stored in _cosigned(log, number, policy.n_needed):
             note = stored.note()
             if not any(key.made(line) for key in policy.logs for line in note.signatures):
                 continue  # signed before the keys were changed: whoever has this policy does not know those
@@ -157,9 +157,9 @@ def _checkpoint(log: Log, number: int, policy: Policy | None) -> Note:
     return newest.note()
 
 
-def _cosigned(log: Log, number: int) -> Iterator[StoredCheckpoint]:
-    """Yield the checkpoints that cover an entry and for which somebody vouched, from the newest."""
-    for size in log.cosigned_sizes(since=number + 1):
+def _cosigned(log: Log, number: int, n_needed: int) -> Iterator[StoredCheckpoint]:
+    """Yield the checkpoints that cover an entry and for which so many witnesses vouched, from the newest."""
+    for size in log.cosigned_sizes(since=number + 1, n_needed=n_needed):
         yield from log.checkpoints(since=size, until=size)
 
 

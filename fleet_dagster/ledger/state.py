@@ -49,6 +49,11 @@ class LedgerState:
     """Entries for which so many have."""
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it is to be kept: one that has lost its keys is, and cannot be."""
+        return self.has_keys or self.size > 0
+
+    @property
     def is_witnessed(self) -> bool:
         """Whether as many as are needed have vouched for all of it."""
         return self.n_needed > 0 and self.witnessed_size == self.size

@@ -6,6 +6,7 @@ from fleet_dagster.ledger.findings import Report
 from fleet_dagster.ledger.state import LedgerState
 from fleet_dagster.ledger.witness.client import Answer
 
+_LOST = "gone: nothing can be recorded until they are put back"
 _KEYLESS = "no keys: nothing is recorded. Make some with `fleet keys init {fleet}`"
 
 
@@ -30,7 +31,7 @@ def state_rows(state: LedgerState) -> list[tuple[str, str]]:
     signed = "never" if state.checkpoint_at is None else f"{state.checkpoint_at:%Y-%m-%d %H:%M:%S}"
     rows = [
         ("ledger", state.origin),
-        ("keys", "there" if state.has_keys else _KEYLESS.format(fleet=state.fleet)),
+        ("keys", _keys(state)),
         ("entries", f"{state.size:,}"),
         ("root", state.root or "-"),
         ("signed", f"{signed} UTC" if state.checkpoint_at else signed),
@@ -77,6 +78,12 @@ def _vouched(report: Report) -> str:
         return "none has vouched" if report.n_needed else "none are configured"
     names = ", ".join(f"{n} ({at:%Y-%m-%d %H:%M:%S} UTC)" for n, at in report.witnesses.items())
     return f"{names}, for {report.witnessed_size:,} entries; {report.n_needed} needed"
+
+
+def _keys(state: LedgerState) -> str:
+    if state.has_keys:
+        return "there"
+    return _LOST if state.has_begun else _KEYLESS.format(fleet=state.fleet)
 
 
 def _quorum(state: LedgerState) -> str:

@@ -168,6 +168,7 @@ def test_cosignatures_are_kept_with_the_checkpoint_that_they_are_of(control: Con
     assert [list(c.lines) for c in log.checkpoints()] == [[W3.name], [W1.name, W2.name], []]
     assert log.cosigned_sizes() == [4, 2]
     assert log.cosigned_sizes(since=3) == [4]
+    assert log.cosigned_sizes(n_needed=2) == [4]
     assert [c.size for c in log.checkpoints(since=3)] == [4, 6]
     (stored,) = log.checkpoints(since=4, until=4)
     note = stored.note()
