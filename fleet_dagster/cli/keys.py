@@ -10,7 +10,9 @@ from fleet_dagster.ledger.appender import appending
 from fleet_dagster.ledger.keystore import Keys, KeyStore, verifiers
 from fleet_dagster.ledger.log import Log
 from fleet_dagster.ledger.policy import policy_of
+from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import LedgerError
+from fleet_dagster.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def show(place: Place, fleet: str, *, policy: bool, as_json: bool) -> None:
     """Show the public keys of a fleet's ledger, for those who verify or witness it."""
     config = place.installation().config(fleet)
     keystore = KeyStore.of(place.store(), config)
-    found = keystore.load()
+    found = keys_there(place.store(), config).load()
     if policy:
         click.echo(policy_of(verifiers(found), config.ledger).text, nl=False)
         return
@@ -88,6 +90,7 @@ def rotate(place: Place, fleet: str, *, as_json: bool) -> None:
     """
     config = place.installation().config(fleet)
     store = place.store()
+    keys_there(store, config)
     with appending(store, config) as appender:
         appender.run()
         done = appender.rotate()
@@ -96,6 +99,27 @@ def rotate(place: Place, fleet: str, *, as_json: bool) -> None:
     note(f"Entry {done.size - 1} hands the ledger over. Copy {keystore.place} to a safe place.")
     for witness in config.ledger.witnesses:
         note(f"Tell witness {witness.name} the new keys before it is asked again.")
+
+
+def keys_there(store: Store, config: FleetConfig) -> KeyStore:
+    """Return where a fleet's keys are.
+
+    Raises
+    ------
+    LedgerError
+        There are none; the advice depends on whether the ledger has begun.
+    """
+    keystore = KeyStore.of(store, config)
+    if keystore.is_there() or keystore.variable:  # loading says what a variable lacks
+        return keystore
+    begun = Log(store.control, config.name).head() is not None
+    raise LedgerError(
+        f"ledger of fleet {config.name!r}",
+        f"there are no keys in {keystore.place}",
+        "Put them back from their safe copy"
+        if begun
+        else f"Run `fleet keys init {config.name}` to begin a ledger",
+    )
 
 
 def _print(fleet: str, keystore: KeyStore, found: Keys, *, as_json: bool) -> None:

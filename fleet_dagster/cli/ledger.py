@@ -7,6 +7,7 @@ import click
 from rich.table import Table
 
 from fleet_dagster.cli.interrupts import interruptible
+from fleet_dagster.cli.keys import keys_there
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import (
     console,
@@ -18,11 +19,11 @@ from fleet_dagster.cli.terminal import (
 )
 from fleet_dagster.core.windows import Span
 from fleet_dagster.ledger.keeping import keep
-from fleet_dagster.ledger.keystore import KeyStore, verifiers
+from fleet_dagster.ledger.keystore import verifiers
 from fleet_dagster.ledger.log import Log
 from fleet_dagster.ledger.policy import policy_of
 from fleet_dagster.ledger.proof import make_proof
-from fleet_dagster.ledger.state import LedgerState, ledger_state
+from fleet_dagster.ledger.state import LedgerState, checkpoint_problem, ledger_state
 from fleet_dagster.ledger.tlog_export import export as export_log
 from fleet_dagster.ledger.words import answer_text, state_rows
 from fleet_dagster.model.errors import LedgerError
@@ -41,8 +42,11 @@ def ledger() -> None:
 @click.pass_obj
 def show(place: Place, fleet: str, *, as_json: bool) -> None:
     """Show how a fleet's ledger stands: size, root, what is pending, and who has vouched."""
-    state = ledger_state(place.store(), place.installation().config(fleet))
+    config, store = place.installation().config(fleet), place.store()
+    state = ledger_state(store, config)
     _show(state, as_json=as_json)
+    if state.has_keys and (problem := checkpoint_problem(store, config)):
+        note(f"Not as it must be: {problem}")
 
 
 @ledger.command()
@@ -56,6 +60,7 @@ def append(place: Place, fleet: str, *, as_json: bool) -> None:
     The schedule does so every few minutes. Cut off half-way, the next run goes on.
     """
     config = place.installation().config(fleet)
+    keys_there(place.store(), config)
     with interruptible(), progress_bar("commits") as bar:
         kept = keep(place.store(), config, bar.update)
     if as_json:
@@ -86,7 +91,11 @@ def export(place: Place, fleet: str, folder: Path) -> None:
 
 @ledger.command()
 @click.argument("fleet")
-@click.argument("window", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]))
+@click.argument(
+    "window",
+    metavar="WINDOW",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]),
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -95,9 +104,10 @@ def export(place: Place, fleet: str, folder: Path) -> None:
 @installation_options
 @click.pass_obj
 def prove(place: Place, fleet: str, window: dt.datetime, output: Path | None) -> None:
-    """Write the proof that the row of the WINDOW that starts then is recorded (c2sp.org/tlog-proof).
+    """Write the proof that the row of a window is recorded (c2sp.org/tlog-proof).
 
-    Whoever has it and the ledger's public keys (`fleet keys show --policy`) can verify it without anything else:
+    WINDOW is the instant at which it starts, such as 2026-01-31T12:00:00Z.
+    Whoever has the proof and the ledger's public keys (`fleet keys show --policy`) can verify it without anything else:
     `fleet verify --proof FILE --policy FILE`. It is about the newest row of the window.
     """
     config = place.installation().config(fleet)
@@ -111,9 +121,13 @@ def prove(place: Place, fleet: str, window: dt.datetime, output: Path | None) ->
             f"it has no row of a window that starts at {window:%Y-%m-%dT%H:%M:%SZ}",
             "Name the first instant of a window; `fleet ledger append` records what is pending",
         )
-    keystore = KeyStore.of(store, config)
-    policy = policy_of(verifiers(keystore.load()), config.ledger)
-    content = make_proof(log, rows[-1].number, policy).content
+    policy = policy_of(verifiers(keys_there(store, config).load()), config.ledger)
+    proof = make_proof(log, rows[-1].number, policy)
+    content = proof.content
+    if not policy.judged(proof.note).has_quorum:
+        note(
+            "Too few witnesses have vouched for it yet: who asks for them will not take it as proven."
+        )
     if output is None:
         click.echo(content, nl=False)
         return

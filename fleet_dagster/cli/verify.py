@@ -16,6 +16,8 @@ from fleet_dagster.ledger.verify import LAST_S, Verification
 from fleet_dagster.ledger.words import verdict_lines
 from fleet_dagster.model.errors import LedgerError
 
+MOST = 10
+"""Findings that people are told one by one."""
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -50,11 +52,14 @@ def verify(
 ) -> None:
     """Check a fleet's ledger, offline: every stored byte, root and signature, who vouched, and the rows of fleet_kpi.
 
-    Exit code 0 if nothing is wrong and enough witnesses have vouched, or none are configured; 1 otherwise. The newest
-    checkpoint is remembered beside the keys, and the next time the ledger must contain it.
+    Exit code 0 if nothing is wrong and enough witnesses have vouched, or none are asked for;
+    1 otherwise, with the first bad entry and its window. The newest checkpoint is remembered beside the keys, and the next time the ledger must contain it.
     """
     trusted = None if policy is None else Policy.parse(policy.read_bytes(), what=str(policy))
     if proof is not None:
+        if fleet is not None:
+            message = "A proof is verified without a fleet: name one of the two."
+            raise click.UsageError(message)
         if trusted is None:
             message = "A proof is worth what the keys are worth: name those that you trust with --policy FILE."
             raise click.UsageError(message)
@@ -105,7 +110,8 @@ def _verify_proof(path: Path, trusted: Policy, *, as_json: bool) -> None:
         )
         return
     names = ", ".join(f"{name} ({_instant(at)})" for name, at in witnesses.items())
-    note(f"PROVEN: entry {proven.index} of {checkpoint.size} of {checkpoint.origin}.")
+    note(f"PROVEN: {_subject(proven.entry)}entry {proven.index} of {checkpoint.origin},")
+    note(f"  as it was when it had {counted(checkpoint.size, 'entry')}.")
     note(f"Vouched for by {names}." if names else "Nobody vouched for it but the ledger itself.")
     click.echo(proven.entry)
 
@@ -122,14 +128,32 @@ def _instant(posix: int) -> str:
     return iso(min(posix, LAST_S) * SECOND)
 
 
+def _subject(content: bytes) -> str:
+    """Say which window an entry is about, in front of its number; nothing where it is about none."""
+    try:
+        entry = json.loads(content)
+        return (
+            f"the row of window {entry['row']['window_start']}, revision {entry['revision']}, is "
+        )
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ):  # another ledger's entry may be anything
+        return ""
+
+
 def _print(report: Report) -> None:
     screen = console()
     for line in verdict_lines(report):
         screen.print(line, soft_wrap=True, markup=False)
-    for finding in report.findings:
-        screen.print(f"  - {finding}", soft_wrap=True, markup=False)
-    if report.n_findings > len(report.findings):
-        screen.print(f"  and {counted(report.n_findings - len(report.findings), 'finding')} more")
+    told = report.findings[:MOST]
+    for finding in told:
+        screen.print(f"  - {finding.kind}: {finding}", soft_wrap=True, markup=False)
+    if report.n_findings > len(told):
+        more = counted(report.n_findings - len(told), "finding")
+        screen.print(f"  and {more} more; --json names the first {len(report.findings)}")
 
 
 def _plain(report: Report) -> dict[str, object]:

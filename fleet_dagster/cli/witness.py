@@ -1,6 +1,5 @@
 """`fleet witness`: vouch for ledgers. It needs no fleet and no installation, and belongs on somebody else's machine."""
 
-import base64
 import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
@@ -180,7 +179,7 @@ def _ledger(one: "Known", trusted: Sequence[VerifierKey]) -> dict[str, object]:
     return {
         "origin": one.origin,
         "size": one.size,
-        "root": base64.b64encode(one.root).decode(),
+        "root": one.root.hex(),
         "cosigned_at": _when(one),
         "trusts": [_key(key) for key in trusted],
     }
@@ -189,8 +188,7 @@ def _ledger(one: "Known", trusted: Sequence[VerifierKey]) -> dict[str, object]:
 def _standing(one: "Known") -> str:
     if not one.note:
         return "never vouched for"
-    root = base64.b64encode(one.root).decode()
-    return f"{one.size:,} entries, root {root}, {utc(_when(one))}"
+    return f"{one.size:,} entries, root {one.root.hex()}, {utc(_when(one))}"
 
 
 def _when(one: "Known") -> dt.datetime | None:

@@ -35,7 +35,7 @@ def state_rows(state: LedgerState) -> list[tuple[str, str]]:
         ("entries", f"{state.size:,}"),
         ("root", state.root or "-"),
         ("signed", f"{signed} UTC" if state.checkpoint_at else signed),
-        ("pending", f"{state.n_pending:,} entries of the commit log"),
+        ("pending", _pending(state.n_pending)),
         ("vouched for", _quorum(state)),
     ]
     return rows + [(f"witness {w.name}", _behind(w.size, w.n_behind)) for w in state.witnesses]
@@ -55,7 +55,12 @@ def answer_text(answer: Answer) -> str:
 
 def _verdict(report: Report) -> str:
     if report.verdict == "invalid":
-        return f"INVALID: {report.n_findings:,} things are not as they must be. The first: {report.first_bad}"
+        things = (
+            "1 thing is not as it"
+            if report.n_findings == 1
+            else f"{report.n_findings:,} things are not as they"
+        )
+        return f"INVALID: {things} must be. The first: {report.first_bad}"
     if report.verdict == "valid":
         return "VALID: nothing was changed, and enough witnesses have vouched for all of it."
     if report.n_needed:
@@ -89,8 +94,16 @@ def _keys(state: LedgerState) -> str:
 def _quorum(state: LedgerState) -> str:
     if not state.n_needed:
         return "by nobody: no witnesses are configured"
+    if not state.size:
+        return f"nothing yet; {state.n_needed} witnesses are needed"
     whole = "all of it" if state.is_witnessed else f"{state.witnessed_size:,} entries"
     return f"{whole}, by {state.n_needed} witnesses or more"
+
+
+def _pending(n_commits: int) -> str:
+    if not n_commits:
+        return "nothing"
+    return "1 commit of fleet_kpi" if n_commits == 1 else f"{n_commits:,} commits of fleet_kpi"
 
 
 def _behind(size: int, n_behind: int) -> str:
