@@ -235,7 +235,7 @@ class Log:
         )
         with self.control.reading() as tx:
             return [
-                KnownRow(int(r.number), int(r.window_start), int(r.revision), bytes(r.row_digest))
+                KnownRow(int(r.number), int(r.window_start), int(r.revision), _bytes(r.row_digest))
                 for r in tx.execute(query.order_by(c.number))
             ]
 
@@ -345,7 +345,7 @@ class Log:
         c = ledger_tiles.c
         query = sa.select(c.level, c.number, c.hashes).where(c.fleet == self.fleet)
         with self.control.reading() as tx:
-            return {(int(r.level), int(r.number)): bytes(r.hashes) for r in tx.execute(query)}
+            return {(int(r.level), int(r.number)): _bytes(r.hashes) for r in tx.execute(query)}
 
     def attach(self, size: int, witness: str, signature: Signature) -> None:
         """Keep a witness's cosignature of the checkpoint of a size, in place of one that it gave before."""
@@ -376,7 +376,7 @@ class Log:
             c.fleet == self.fleet, c.level == level, c.number == number
         )
         with self.control.reading() as tx:
-            return bytes(tx.execute(query).scalar() or b"")
+            return _bytes(tx.execute(query).scalar() or b"")
 
     def _put_tiles(self, tx: sa.Connection, tiles: Sequence[tuple[int, int, bytes]]) -> None:
         t = ledger_tiles
@@ -397,6 +397,11 @@ class Log:
 
 
 def _stored(row: Any) -> StoredLeaf:  # Any: a row of the database
-    digest = None if row.row_digest is None else bytes(row.row_digest)
-    leaf = Leaf(bytes(row.entry), str(row.kind), row.window_start, row.revision, digest)
+    digest = None if row.row_digest is None else _bytes(row.row_digest)
+    leaf = Leaf(_bytes(row.entry), str(row.kind), row.window_start, row.revision, digest)
     return StoredLeaf(int(row.number), leaf)
+
+
+def _bytes(value: bytes | str) -> bytes:
+    """Return stored bytes, also where SQLite was made to keep them as text: a verification says what is wrong with them."""
+    return value.encode() if isinstance(value, str) else bytes(value)

@@ -103,6 +103,17 @@ def test_an_entry_altered_in_place_is_malformed(store: Store) -> None:
     assert ("altered", BAD, BAD_WINDOW) in [t.placed(f) for f in report.findings]
 
 
+def test_an_entry_that_was_edited_as_text_is_malformed(store: Store) -> None:
+    """As `update ledger_entries set entry = replace(entry, ...)` leaves it in SQLite."""
+    text = t.leaves(store)[BAD].entry.decode().replace('"revision":0', '"revision":9')
+    edited = sa.cast(sa.literal(text, sa.Text), sa.Text)
+    t.run(
+        store,
+        sa.update(ENTRIES).where(N == BAD).values(entry=sa.type_coerce(edited, sa.LargeBinary)),
+    )
+    assert t.first(t.verified(store)) == ("malformed", BAD, BAD_WINDOW)
+
+
 def test_an_entry_altered_with_its_columns_has_another_hash(store: Store) -> None:
     t.put(store, BAD, t.forged(t.leaves(store)[BAD], BAD))
     report = t.verified(store)
