@@ -41,12 +41,11 @@ def windows_job_name(fleet: str) -> str:
 
 def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     """Bring every table of one fleet up to date; what the schedule and `fleet run` launch."""
-    return dg.define_asset_job(
+    return _fleet_job(
+        config,
         windows_job_name(config.name),
-        selection=dg.AssetSelection.groups(config.name).materializable() - _models(config),
-        description=f"Computes the windows of fleet {config.name} that are not current. To backfill, select assets, not this job.",
-        executor_def=dg.in_process_executor,
-        tags={"fleet": config.name},
+        dg.AssetSelection.groups(config.name).materializable() - _asset(config, AI_INFERENCE.name),
+        f"Computes the windows of fleet {config.name} that are not current. To backfill, select assets, not this job.",
     )
 
 
@@ -57,39 +56,49 @@ def ai_inference_job_name(fleet: str) -> str:
 
 def ai_inference_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     """Ask the AI models of one fleet: a job of its own, since sixteen steps cost, and a model may be slow."""
-    return dg.define_asset_job(
+    return _fleet_job(
+        config,
         ai_inference_job_name(config.name),
-        selection=_models(config),
-        description=f"Asks the AI models of fleet {config.name} about windows that are not current. To backfill, select the asset, not this job.",
-        executor_def=dg.in_process_executor,
-        tags={"fleet": config.name},
+        _asset(config, AI_INFERENCE.name),
+        f"Asks the AI models of fleet {config.name} about windows that are not current. To backfill, select the asset, not this job.",
     )
 
 
 def retention_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     """Remove what one fleet's retention is over for; launch it with `dry_run: true` to see what would go."""
-    return dg.define_asset_job(
+    return _fleet_job(
+        config,
         f"{config.name}_retention",
-        selection=dg.AssetSelection.assets(dg.AssetKey([config.name, retention.NAME])),
-        description=f"Removes whole days of fleet {config.name} whose retention is over. Set `dry_run: true` to see what would go.",
-        executor_def=dg.in_process_executor,
-        tags={"fleet": config.name},
+        _asset(config, retention.NAME),
+        f"Removes whole days of fleet {config.name} whose retention is over. Set `dry_run: true` to see what would go.",
     )
 
 
 def ledger_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     """Record what one fleet has committed in its ledger, and have it witnessed."""
-    return dg.define_asset_job(
+    return _fleet_job(
+        config,
         f"{config.name}_ledger",
-        selection=dg.AssetSelection.assets(dg.AssetKey([config.name, ledger.NAME])),
-        description=f"Appends what fleet {config.name} has committed to its ledger, signs it, and asks its witnesses to vouch.",
+        _asset(config, ledger.NAME),
+        f"Appends what fleet {config.name} has committed to its ledger, signs it, and asks its witnesses to vouch.",
+    )
+
+
+def _fleet_job(
+    config: FleetConfig, name: str, selection: dg.AssetSelection, description: str
+) -> "UnresolvedAssetJobDefinition":
+    """Return a job over assets of one fleet, all in one process."""
+    return dg.define_asset_job(
+        name,
+        selection=selection,
+        description=description,
         executor_def=dg.in_process_executor,
         tags={"fleet": config.name},
     )
 
 
-def _models(config: FleetConfig) -> dg.AssetSelection:
-    return dg.AssetSelection.assets(dg.AssetKey([config.name, AI_INFERENCE.name]))
+def _asset(config: FleetConfig, name: str) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(dg.AssetKey([config.name, name]))
 
 
 def partitions_at_work(instance: dg.DagsterInstance, job: str) -> set[str]:

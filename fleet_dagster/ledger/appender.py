@@ -6,7 +6,7 @@ half-way has written nothing. The leases of the stream's cursor let one appender
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,12 +20,11 @@ from fleet_dagster.ledger.entries import (
     RETENTION,
     KpiEntry,
     RareEntry,
-    Row,
     Rows,
     numbered,
 )
 from fleet_dagster.ledger.keystore import Keys, KeyStore, verifiers
-from fleet_dagster.ledger.log import Batch, Head, KnownRow, Log
+from fleet_dagster.ledger.log import Batch, Head, Log
 from fleet_dagster.ledger.note import Checkpoint, Note
 from fleet_dagster.ledger.rotation import rotation_entry
 from fleet_dagster.ledger.signing import signed
@@ -36,6 +35,7 @@ from fleet_dagster.model.streams import STREAMS
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.history import EXPIRE, Entry
+from fleet_dagster.storage.imprints import altered
 from fleet_dagster.storage.store import Store
 from fleet_dagster.streams.deliveries import Delivery
 from fleet_dagster.streams.subscription import Subscription, subscribe
@@ -51,6 +51,9 @@ PATIENCE_S = 60.0
 POLL_S = 0.2
 Progress = Callable[[int, int], None]
 """Told how many entries of the commit log are recorded, and how many there are in all."""
+
+_Newest = dict[int, tuple[int, int]]
+"""Number and revision of the newest row that is recorded of a window, by the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,11 @@ class Appender:
         windows = Span(min(d.span.start for d in deliveries), max(d.span.end for d in deliveries))
         # Not of all between them: where an old day is restated beside today's rows, those would be all that there are.
         spans = union([d.span for d in deliveries])
-        known = _Known([row for span in spans for row in self.log.known_rows(span)])
+        known: _Newest = {
+            row.window_start: (row.number, row.revision)
+            for span in spans
+            for row in self.log.known_rows(span)
+        }
         log, fleet = self.store.history.entries, self.config.name
         replaced = [
             e for k in ("restate", EXPIRE) for e in log(FLEET_KPI.name, fleet, windows, kind=k)
@@ -194,17 +201,17 @@ class Appender:
         return draft
 
     def _add_rows(
-        self, draft: _Draft, delivery: Delivery, known: "_Known", replaced: Sequence[Entry]
+        self, draft: _Draft, delivery: Delivery, known: _Newest, replaced: Sequence[Entry]
     ) -> None:
         first = draft.head.size + len(draft.rows)
         spans = [r.span for r in replaced if r.span.overlaps(delivery.span)]
         for row in Rows(delivery.rows):
             revision = sum(s.start <= row.window_start < s.end for s in spans)
-            before, newest = known.newest.get(row.window_start, (None, -1))
+            before, newest = known.get(row.window_start, (None, -1))
             # The stream is read again, then; what an edited row is worth is for a verification to say.
             if revision <= newest:
                 continue
-            known.add(row, revision, draft.head.size + len(draft.rows))
+            known[row.window_start] = (draft.head.size + len(draft.rows), revision)
             draft.rows.append(KpiEntry(self.config.name, row, revision, before))
         last = draft.head.size + len(draft.rows) - 1
         if last < first:
@@ -226,30 +233,19 @@ class Appender:
 
     def _leaves(self, draft: _Draft) -> list[Any]:
         entries: list[KpiEntry | RareEntry] = [*draft.rows]
+        # Not the alerts: where they go may be secret, and digests of what is short can be guessed.
+        configuration = content_digest(self.config.model_dump(mode="json", exclude={"alerts"}))
         for first in range(0, len(draft.commits), COMMITS):
             commits = draft.commits[first : first + COMMITS]
-            imprints = {c["imprint"] for c in commits}
-            self._refuse_altered(imprints)
-            documents = self.store.history.imprints.documents(imprints)
+            documents = self.store.history.imprints.documents({c["imprint"] for c in commits})
+            _refuse_altered(documents)
             content = {
                 "commits": commits,
                 "imprints": {digest: json.loads(text) for digest, text in documents.items()},
-                # Not the alerts: where they go may be secret, and digests of what is short can be guessed.
-                "configuration": content_digest(
-                    self.config.model_dump(mode="json", exclude={"alerts"})
-                ),
+                "configuration": configuration,
             }
             entries.append(RareEntry(self.config.name, MATERIALIZATION, content))
         return numbered([*entries, *draft.rare], draft.head.size)
-
-    def _refuse_altered(self, imprints: Collection[str]) -> None:
-        altered = self.store.history.imprints.altered(imprints)
-        if altered:
-            raise LedgerError(
-                f"imprint {altered[0]}",
-                "its document in the control database is not the one that its digest was taken of",
-                "Nothing was recorded. Put the row of table imprints back from a copy, then run the same again",
-            )
 
     def _removal(self, delivery: Delivery) -> RareEntry:
         entry = delivery.piece.entry
@@ -266,18 +262,13 @@ class Appender:
         )
 
 
-class _Known:
-    """The newest rows that are recorded of some windows."""
-
-    def __init__(self, rows: Sequence[KnownRow]) -> None:
-        self.newest: dict[int, tuple[int, int]] = {
-            row.window_start: (row.number, row.revision) for row in rows
-        }
-        """Of each window, number and revision."""
-
-    def add(self, row: Row, revision: int, number: int) -> None:
-        """Count a row as recorded."""
-        self.newest[row.window_start] = (number, revision)
+def _refuse_altered(documents: Mapping[str, str]) -> None:
+    for digest in altered(documents):
+        raise LedgerError(
+            f"imprint {digest}",
+            "its document in the control database is not the one that its digest was taken of",
+            "Nothing was recorded. Put the row of table imprints back from a copy, then run the same again",
+        )
 
 
 @contextmanager

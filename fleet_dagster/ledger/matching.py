@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fleet_dagster.core.windows import DAY, Span, floor_to, union
 from fleet_dagster.ledger.entries import Row, Rows
-from fleet_dagster.ledger.findings import Finding
+from fleet_dagster.ledger.findings import Finding, Kind
 from fleet_dagster.ledger.walk import Walk
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage import changes
@@ -97,8 +97,8 @@ class Matching:
             again = log(FLEET_KPI.name, fleet, span, after=removed, kind="append")
         return _Pending(union([e.span for e in since]), going, changes, again)
 
-    def _find(self, kind: str, problem: str, number: int | None, window: int) -> None:
-        self.findings.append(Finding(kind, problem, number, window))  # type: ignore[arg-type]
+    def _find(self, kind: Kind, problem: str, number: int | None, window: int) -> None:
+        self.findings.append(Finding(kind, problem, number, window))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fleet_dagster.ledger.trust import Trust, unsigned_by
 from fleet_dagster.ledger.walk import Walk
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import LedgerError
+from fleet_dagster.storage.imprints import altered
 from fleet_dagster.storage.store import Store
 
 MOST = 100
@@ -111,7 +112,7 @@ class Verification:
             self.findings += walk.bad_tiles()
         if pin is not None and pinned is not None:
             self._judge_pin(head, pin, pinned, walk, trust)
-        for digest in self.store.history.imprints.altered(walk.imprints):
+        for digest in altered(self.store.history.imprints.documents(walk.imprints)):
             problem = f"the document of imprint {digest} in the control database is not the one that it records"
             self.findings.append(Finding("bad_imprint", problem, walk.imprints[digest]))
         matching = Matching(self.store, walk, position)
@@ -225,9 +226,9 @@ class Verification:
                 Finding("bad_pin", problem, number if number < head.size else None)
             )
 
-    def _about(self, stored: StoredCheckpoint, kind: str, problem: str) -> None:
+    def _about(self, stored: StoredCheckpoint, kind: Kind, problem: str) -> None:
         words = f"checkpoint of size {stored.size}: {problem}"
-        self.findings.append(Finding(kind, words))  # type: ignore[arg-type]
+        self.findings.append(Finding(kind, words))
 
     def _report(
         self,

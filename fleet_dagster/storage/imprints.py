@@ -5,7 +5,7 @@ import hashlib
 import json
 import platform
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Imprints:
         """Return the digest of this process's imprint, which is kept from then on."""
         if self._own is None:
             document = imprint_document()
-            digest = hashlib.sha256(document.encode()).hexdigest()
+            digest = _digest(document)
             if digest not in self.documents([digest]):
                 row = {"digest": digest, "document": document, "recorded_at": now_us()}
                 try:
@@ -49,10 +49,14 @@ class Imprints:
             rows = tx.execute(query.where(imprints.c.digest.in_(list(digests))))
             return {str(r.digest): str(r.document) for r in rows}
 
-    def altered(self, digests: Collection[str]) -> list[str]:
-        """Return which of these imprints have a document that is not the one that their digest was taken of."""
-        found = self.documents(digests).items()
-        return sorted(d for d, text in found if hashlib.sha256(text.encode()).hexdigest() != d)
+
+def altered(documents: Mapping[str, str]) -> list[str]:
+    """Return the digests of the documents that they were not taken of."""
+    return sorted(d for d, text in documents.items() if _digest(text) != d)
+
+
+def _digest(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()
 
 
 @functools.cache
