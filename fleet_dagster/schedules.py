@@ -1,29 +1,17 @@
 """Schedules: every open day of a fleet brought up to date, and the nightly upkeep."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
 from fleet_dagster.jobs import UNFINISHED, partitions_at_work, purge_event_log
 from fleet_dagster.ledger.state import ledger_state
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import (
-    AI_INFERENCE,
-    ANOMALY_SCORE,
-    FLEET_KPI,
-    REGIONAL_HEALTH,
-    SITE_KPI,
-    SITE_RANKING,
-    SITE_TELEMETRY,
-)
 from fleet_dagster.partitions import Partitions, keys_touching, microseconds, span_of
-from fleet_dagster.refresh.currency import Currency
+from fleet_dagster.refresh.due import CATCH_UP_DAYS, Due, owed, owed_answers
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.run_requests import storm_in, windows_run
-from fleet_dagster.storage.maintenance import expired_days
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -31,41 +19,6 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
     )
 
     from fleet_dagster.storage.store import Store
-
-CATCH_UP_DAYS = 7
-"""How far behind the schedule itself catches up; older gaps are for a backfill."""
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What a tick should do: the windows that are not current, or the reason why there is nothing to do."""
-
-    spans: tuple[Span, ...] = ()
-    reason: str = ""
-
-
-def due(
-    stale: Sequence[Span],
-    *,
-    now: int,
-    first_telemetry: int | None,
-    newest_telemetry: int | None,
-    lateness: int,
-) -> Due:
-    """Decide what a tick owes of the windows that are not current: those that telemetry can be about, a week back [us].
-
-    A fleet from which nothing arrives any more is left alone once its telemetry could only be too late.
-    """
-    if first_telemetry is None or newest_telemetry is None:
-        return Due(reason="no telemetry yet. Land some: `fleet import` or `fleet simulate --land`")
-    if newest_telemetry < now - lateness:
-        days = (now - newest_telemetry) // DAY
-        return Due(
-            reason=f"no telemetry for {days} days. Materialize by hand to record the silence"
-        )
-    reach = Span(min(now, max(first_telemetry, now - CATCH_UP_DAYS * DAY)), now)
-    spans = tuple(s for s in (s.clip(reach) for s in union(list(stale))) if not s.is_empty)
-    return Due(spans) if spans else Due(reason="every closed window is current")
 
 
 def windows_schedule(
@@ -89,7 +42,7 @@ def windows_schedule(
             storm = storm_in(store, config, span_of(partitions, key))
             return windows_run(config, key, run_key=f"{config.name}:{key}:{now}", storm=storm)
 
-        yield from _requests(context, config, partitions, job.name, owed=_owed, request=request)
+        yield from _requests(context, config, partitions, job.name, ask=owed, request=request)
 
     return tick
 
@@ -114,8 +67,9 @@ def ai_inference_schedule(
         def request(_store: "Store", key: str, now: int) -> dg.RunRequest:
             return dg.RunRequest(run_key=f"{config.name}:ai:{key}:{now}", partition_key=key)
 
-        owed = _owed_answers
-        yield from _requests(context, config, partitions, job.name, owed=owed, request=request)
+        yield from _requests(
+            context, config, partitions, job.name, ask=owed_answers, request=request
+        )
 
     return tick
 
@@ -126,14 +80,14 @@ def _requests(
     partitions: Partitions,
     job: str,
     *,
-    owed: "Callable[[Store, FleetConfig, int], Due]",
+    ask: "Callable[[Store, FleetConfig, int], Due]",
     request: "Callable[[Store, str, int], dg.RunRequest]",
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Yield a request for each partition that holds what is owed and that no run is at, or why there is none."""
     store: Store = getattr(context.resources, RESOURCE_KEY)
     now = microseconds(context.scheduled_execution_time)
-    found = owed(store, config, now)
-    free = _free(context.instance, config, partitions, job=job, owed=found, now=now)
+    found = ask(store, config, now)
+    free = _free(context.instance, config, partitions, job=job, found=found, now=now)
     if isinstance(free, dg.SkipReason):
         yield free
         return
@@ -147,14 +101,14 @@ def _free(
     partitions: Partitions,
     *,
     job: str,
-    owed: Due,
+    found: Due,
     now: int,
 ) -> list[str] | dg.SkipReason:
     """Return the partitions that hold what is owed and that no run is at, or why there is none."""
-    keys = [k for span in owed.spans for k in keys_touching(partitions, span, now=now)]
+    keys = [k for span in found.spans for k in keys_touching(partitions, span, now=now)]
     busy = partitions_at_work(instance, job)
     free = [k for k in dict.fromkeys(keys) if k not in busy]
-    reason = owed.reason or _nothing_free(config, sorted(busy & set(keys)))
+    reason = found.reason or _nothing_free(config, sorted(busy & set(keys)))
     return free or dg.SkipReason(f"fleet {config.name}: {reason}")
 
 
@@ -234,48 +188,3 @@ def _every(minutes: int, *, after: int = 0) -> str:
     if minutes == 60:  # noqa: PLR2004 - an hour
         return f"{after} * * * *"
     return f"{after}-59/{minutes} * * * *" if after else f"*/{minutes} * * * *"
-
-
-def _owed(store: "Store", config: FleetConfig, now: int) -> Due:
-    """Ask the commit log what is not current."""
-    week = _week(config, now)
-    currency = Currency(store.registry.fleet(config), store.history)
-    tables = (SITE_KPI, FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING)
-    stale = union([s for table in tables for s in currency.stale(table, week)])
-    return _due_of(store, config, stale, week)
-
-
-def _owed_answers(store: "Store", config: FleetConfig, now: int) -> Due:
-    """Ask the commit log which windows have no current answers, although what models look at is current."""
-    week, fleet = _week(config, now), store.registry.fleet(config)
-    if not any(run.version.settings.ai_models for run in fleet.settings_runs(week.start, week.end)):
-        return Due(
-            reason=f"no AI model is registered. Register one: `fleet slots add {config.name}`"
-        )
-    currency = Currency(fleet, store.history)
-    waiting = union([s for t in (SITE_KPI, ANOMALY_SCORE) for s in currency.stale(t, week)])
-    ready = [part for s in currency.stale(AI_INFERENCE, week) for part in gaps(s, waiting)]
-    return _due_of(store, config, ready, week)
-
-
-def _week(config: FleetConfig, now: int) -> Span:
-    """Return the closed windows that the schedules look after."""
-    closed = floor_to(now, config.interval_s * SECOND)
-    return Span(max(0, closed - CATCH_UP_DAYS * DAY), closed)
-
-
-def _due_of(store: "Store", config: FleetConfig, stale: Sequence[Span], week: Span) -> Due:
-    """Decide what is owed; days whose telemetry has expired are past recomputing."""
-    expired = [_day(text) for text in expired_days(store, config.name, week)]
-    landed = store.lake.days(SITE_TELEMETRY, config.name)
-    return due(
-        [part for s in stale for part in gaps(s, expired)],
-        now=week.end,
-        first_telemetry=min(landed, default=None),
-        newest_telemetry=store.history.newest_landed(config.name),
-        lateness=int(max(config.allowed_lateness_days, CATCH_UP_DAYS) * DAY),
-    )
-
-
-def _day(text: str) -> Span:
-    return span_of(dg.DailyPartitionsDefinition(start_date=text), text)

@@ -27,7 +27,7 @@ from fleet_dagster.model.slot_edits import change_slot, put_slot, registered, re
 from fleet_dagster.model.slots import PINNED, AIModelSlot
 from fleet_dagster.model.tables import SITE_KPI
 from fleet_dagster.reference_models import NAMES, build
-from fleet_dagster.schedules import CATCH_UP_DAYS
+from fleet_dagster.refresh.due import CATCH_UP_DAYS
 from fleet_dagster.storage.status import instant
 
 Edit = Callable[[HotSettings, int], HotSettings]

@@ -60,7 +60,7 @@ from fleet_dagster.refresh.chunks import chunks
 from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.refresh.touched import standing_part
 from fleet_dagster.storage.arrow import schema_of
-from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.clock import Clock, now_us
 from fleet_dagster.storage.constraints import violations
 from fleet_dagster.storage.coverage import Covered
 from fleet_dagster.storage.door import Write, WriteReport
@@ -118,6 +118,7 @@ class Refresh:
     recompute: bool = False
     threads: Executor | None = None
     progress: Progress = field(default=lambda _node, _chunk, _span: None)
+    clock: Clock = now_us
     samples: training.Samples = field(default_factory=training.Samples, repr=False)
     models: StoredModels = field(default_factory=StoredModels, repr=False)
 
@@ -538,7 +539,7 @@ class Refresh:
     def settled_end(self) -> int:
         """Return until when windows are settled [us]."""
         return floor_to(
-            now_us() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000
+            self.clock() - self.config.grace_s * 1_000_000, self.config.interval_s * 1_000_000
         )
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
 from fleet_dagster.definitions import create_fleet
+from fleet_dagster.refresh.due import CATCH_UP_DAYS, Due, due
 from fleet_dagster.refresh.refresh import Refresh
-from fleet_dagster.schedules import CATCH_UP_DAYS, Due, due
 from fleet_dagster.storage.maintenance import expire_telemetry
 from fleet_dagster_tests.dagster_layer.plants import (
     SCENARIO,

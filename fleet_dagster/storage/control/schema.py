@@ -310,3 +310,75 @@ ledger_cosignatures = sa.Table(
     sa.Column("received_at", BigInt, nullable=False),
 )
 """Signature lines of witnesses, by the checkpoint that they vouch for."""
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("token_id", sa.String(16), primary_key=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("fleet", sa.String(64), nullable=True),
+    sa.Column("created_at", BigInt, nullable=False),
+    sa.Column("expires_at", BigInt, nullable=True),
+    sa.Column("revoked_at", BigInt, nullable=True),
+)
+"""Who may see and do what over the network. A token itself is nowhere, only its SHA-256; without a fleet it is for all of them."""
+
+operator_actions = sa.Table(
+    "operator_actions",
+    metadata,
+    sa.Column("number", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("done_at", BigInt, nullable=False),
+    sa.Column("token_id", sa.String(16), nullable=False),
+    sa.Column("done_by", sa.String(128), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("subject", sa.String(256), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("ix_operator_actions_fleet", "fleet", "number"),
+)
+"""What people did over the network, and with which token."""
+
+node_reports = sa.Table(
+    "node_reports",
+    metadata,
+    sa.Column("number", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("fleet", sa.String(64), nullable=False),
+    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("recorded_at", BigInt, nullable=False),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("span_start", BigInt, nullable=False),
+    sa.Column("span_end", BigInt, nullable=False),
+    sa.Column("windows", sa.Integer, nullable=False),
+    sa.Column("rows_in", BigInt, nullable=False),
+    sa.Column("rows_out", BigInt, nullable=False),
+    sa.Column("shed", BigInt, nullable=False),
+    sa.Column("quarantined", BigInt, nullable=False),
+    sa.Column("duration_us", BigInt, nullable=False),
+    sa.Column("lag_us", BigInt, nullable=True),
+    sa.Column("watermark", BigInt, nullable=True),
+    sa.Column("anomaly_score", sa.Float, nullable=True),
+    sa.Column("breaches", sa.Text, nullable=False),
+    sa.Index("ix_node_reports_node", "fleet", "node", "number"),
+)
+"""What each node's latest work was; old reports are removed, their sums stay in `node_totals`."""
+
+node_totals = sa.Table(
+    "node_totals",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("reports", BigInt, nullable=False),
+    sa.Column("windows", BigInt, nullable=False),
+    sa.Column("rows_in", BigInt, nullable=False),
+    sa.Column("rows_out", BigInt, nullable=False),
+    sa.Column("shed", BigInt, nullable=False),
+    sa.Column("quarantined", BigInt, nullable=False),
+    sa.Column("duration_us", BigInt, nullable=False),
+    sa.Column("breaches", BigInt, nullable=False),
+    sa.Column("durations", sa.Text, nullable=False),
+    sa.Column("began_at", BigInt, nullable=False),
+)
+"""Counters of each node since they began: runs are processes that end, and none of them could be asked for a total."""
