@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from fleet_dagster.core.windows import HOUR, SECOND, Span
+from fleet_dagster.core.windows import HOUR, Span
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_RANKING
+from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.storage.site_status import last_published
 from fleet_dagster.storage.status import (
     FleetStatus,
     fleet_status,
     instant,
-    newest_end,
     newest_telemetry,
+    newest_whole_end,
 )
 from fleet_dagster.storage.store import Store
 
@@ -77,7 +77,7 @@ class Picture:
 def gather(store: Store, config: FleetConfig, now: dt.datetime) -> Picture:
     """Read how a fleet stands in its newest window."""
     fleet, patience_s = config.name, config.interval_s + 2 * 60 * config.schedule_minutes
-    end = _newest_whole(store, fleet, patience_s)
+    end = newest_whole_end(store, fleet, patience_s=patience_s)
     status = None if end is None else fleet_status(store, fleet, at=end - 1)
     if status is None:
         telemetry = newest_telemetry(store, fleet)
@@ -95,16 +95,6 @@ def gather(store: Store, config: FleetConfig, now: dt.datetime) -> Picture:
         worst,
         n_ranked,
     )
-
-
-def _newest_whole(store: Store, fleet: str, patience_s: int) -> int | None:
-    """Return the end of the newest window that has its regions and ranks too, unless these lag behind for good."""
-    newest = newest_end(store, FLEET_KPI, fleet)
-    others = [newest_end(store, table, fleet) for table in (REGIONAL_HEALTH, SITE_RANKING)]
-    if newest is None:
-        return None
-    whole = min([newest, *(end for end in others if end is not None)])
-    return whole if newest - whole <= patience_s * SECOND else newest
 
 
 def _history(store: Store, fleet: str, span: Span) -> tuple[HealthPoint, ...]:

@@ -151,3 +151,11 @@ class LedgerError(FleetError, ValueError):
     def __init__(self, what: str, problem: str, advice: str) -> None:
         self.what, self.problem, self.advice = what, problem, advice
         super().__init__(f"{what}: {problem}. {advice}.")
+
+
+class DashboardError(FleetError, ValueError):
+    """The dashboard cannot be started, or a token made or revoked, as asked."""
+
+    def __init__(self, what: str, problem: str, advice: str) -> None:
+        self.what, self.problem, self.advice = what, problem, advice
+        super().__init__(f"{what}: {problem}. {advice}.")

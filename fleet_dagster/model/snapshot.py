@@ -195,6 +195,15 @@ class PipelineShown:
 
 
 @dataclass(frozen=True, slots=True)
+class TroubleShown:
+    """Storage that cannot be read: the rest of the picture stands as it was before."""
+
+    since: Instant
+    problem: str
+    """What is wrong and what to do, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A fleet as it stands. Without any window, only `fleet`, `pipeline` and what is configured are known."""
 
@@ -223,3 +232,5 @@ class Snapshot:
     sites: SitesShown
     incidents: Sequence[IncidentShown]
     pipeline: PipelineShown
+    trouble: TroubleShown | None = None
+    """What is in the way of a newer picture, if anything."""

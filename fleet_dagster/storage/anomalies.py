@@ -51,13 +51,23 @@ def open_incidents(store: Store, fleet: str, at: int) -> tuple[Incident, ...]:
 
     One that goes on under another id, or turned out to belong to another, is not listed twice.
     """
-    span = Span(max(0, floor_to(at - 1, DAY) - OPEN_REACH), at)
-    rows = store.frame(FLEET_CORRELATION, fleet, span, columns=_COLUMNS)
+    rows = store.frame(FLEET_CORRELATION, fleet, reach_of_incidents(at), columns=_COLUMNS)
+    newest = newest_changes(rows)
+    found = [_incident(row) for row in newest[newest["is_open"]].to_dict("records")]
+    return tuple(sorted(found, key=_by_weight))
+
+
+def reach_of_incidents(at: int) -> Span:
+    """Return the windows in which an incident that is open at an instant has its newest row [us]."""
+    return Span(max(0, floor_to(at - 1, DAY) - OPEN_REACH), at)
+
+
+def newest_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the newest row of each incident, with `is_open`; those that went on under another id are left out."""
     newest = rows.drop_duplicates("incident_id", keep="last")
     left = set(rows["continues"].dropna().astype(str))
-    is_open = newest["phase"].isin(_OPEN) & ~newest["incident_id"].astype(str).isin(left)
-    found = [_incident(row) for row in newest[is_open].to_dict("records")]
-    return tuple(sorted(found, key=_by_weight))
+    stays = newest[~newest["incident_id"].astype(str).isin(left)]
+    return stays.assign(is_open=stays["phase"].isin(_OPEN))
 
 
 def score_rows(

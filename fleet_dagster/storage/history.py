@@ -190,6 +190,19 @@ class History:
         with self.control.reading() as tx:
             return int(tx.execute(sa.select(sa.func.max(commit_log.c.seq))).scalar() or 0)
 
+    def newest_numbers(self, fleet: str, tables: Sequence[str]) -> dict[str, int]:
+        """Return the number of the newest entry of each table of a fleet; 0 where there is none."""
+        log = commit_log.c
+        newest = [
+            sa.select(sa.func.max(log.seq))
+            .where(log.fleet == fleet, log.table_name == table)
+            .scalar_subquery()
+            for table in tables
+        ]
+        with self.control.reading() as tx:
+            row = tx.execute(sa.select(*newest)).one()
+        return {table: int(number or 0) for table, number in zip(tables, row, strict=True)}
+
     def is_logged(self, table: str) -> bool:
         """Tell whether rows of a table were ever written."""
         query = sa.select(commit_log.c.seq).where(

@@ -78,6 +78,12 @@ class Leases:
             expires_at = tx.execute(query).scalar()
         return expires_at is not None and _stands(holder, expires_at)
 
+    def holder_of(self, key: str) -> str | None:
+        """Return who holds a lease that stands; None where nobody does."""
+        with self.control.reading() as tx:
+            row = tx.execute(sa.select(leases).where(leases.c.key == key)).first()
+        return row.holder if row and _stands(row.holder, row.expires_at) else None
+
     def bury(self) -> None:
         """Remove the leases that no longer stand: what killed processes left."""
         query = sa.select(leases.c.holder, leases.c.expires_at).distinct()

@@ -56,8 +56,7 @@ class SiteStatus:
 
 def site_status(store: Store, fleet: str, site_id: str, window: Span) -> SiteStatus | None:
     """Return how a site stood in a window; None where the window has no row of it."""
-    rows = store.frame(SITE_KPI, fleet, window)
-    own = rows[rows["site_id"] == site_id]
+    own = store.frame(SITE_KPI, fleet, window, where=pc.field("site_id") == site_id)
     if own.empty:
         return None
     row, rank = own.iloc[0], _last_rank(store, fleet, site_id, window)
@@ -129,6 +128,5 @@ def _last_rank(
 ) -> "pd.Series[Any] | None":  # Any: cells of several types
     """Return a site's newest ranking, at most a day old."""
     reach = Span(max(0, window.end - DAY), window.end)
-    rows = store.frame(SITE_RANKING, fleet, reach)
-    own = rows[rows["site_id"] == site_id]
+    own = store.frame(SITE_RANKING, fleet, reach, where=pc.field("site_id") == site_id)
     return None if own.empty else own.iloc[-1]

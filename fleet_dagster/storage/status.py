@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from fleet_dagster.core.windows import DAY, Span
+from fleet_dagster.core.windows import DAY, SECOND, Span
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
     FLEET_KPI,
     QUARANTINE,
     REGIONAL_HEALTH,
+    SITE_RANKING,
     SITE_TELEMETRY,
     STATUS_NAMES,
     Table,
@@ -155,6 +156,16 @@ def with_history(store: Store, table: Table, fleet: str, rows: pd.DataFrame) -> 
 def newest_end(store: Store, table: Table, fleet: str) -> int | None:
     """Return the end of a table's newest stored window, in microseconds."""
     return store.history.coverage.newest_end(table.name, fleet)
+
+
+def newest_whole_end(store: Store, fleet: str, *, patience_s: int) -> int | None:
+    """Return the end of the newest window that has its regions and ranks too, unless these lag behind for good [us]."""
+    newest = newest_end(store, FLEET_KPI, fleet)
+    others = [newest_end(store, table, fleet) for table in (REGIONAL_HEALTH, SITE_RANKING)]
+    if newest is None:
+        return None
+    whole = min([newest, *(end for end in others if end is not None)])
+    return whole if newest - whole <= patience_s * SECOND else newest
 
 
 def newest_telemetry(store: Store, fleet: str) -> int | None:
