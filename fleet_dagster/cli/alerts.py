@@ -1,6 +1,5 @@
 """`fleet alerts`: what needs somebody, who is on it, what is silenced, and whether messages arrive."""
 
-import re
 import time
 from collections.abc import Callable
 
@@ -10,10 +9,10 @@ from rich.table import Table
 from fleet_dagster.alerting.delivery import Address, send
 from fleet_dagster.alerting.messages import described, instant
 from fleet_dagster.alerting.passes import Alerting
+from fleet_dagster.cli.lengths import read_length
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.standing import standing_fleet, standing_fleets
 from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json
-from fleet_dagster.core.windows import DAY, HOUR, MINUTE
 from fleet_dagster.model.alerts import RULES, TRUTHS, RuleName, Truth
 from fleet_dagster.model.errors import AlertError, DeliveryError, StreamError
 from fleet_dagster.storage.alerts import Acknowledgement, Alert, Alerts
@@ -36,9 +35,7 @@ def _said(most: int) -> Callable[[click.Context, click.Parameter, str | None], s
     return check
 
 
-_UNITS = {"m": MINUTE, "h": HOUR, "d": DAY}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)([mhd])\Z")
-_LONGEST_SILENCE = 90 * DAY
+_LONGEST_SILENCE_DAYS = 90
 
 
 @click.group()
@@ -171,7 +168,8 @@ def silence(
     """
     standing_fleet(place.installation(), fleet)
     now = now_us()
-    wanted = Silence(fleet, rule, subject, now, now + _length(length), reason, by)
+    until = now + read_length(length, longest_days=_LONGEST_SILENCE_DAYS, name="--for")
+    wanted = Silence(fleet, rule, subject, now, until, reason, by)
     made = Silences(place.store().control).begin(wanted)
     note(f"Silence {made.silence_id} holds until {instant(made.ends_at)}.")
 
@@ -292,15 +290,6 @@ def _found(store: Store, alert_id: int) -> Alert:
         note(f"There is no alert {alert_id}. See: fleet alerts list --all")
         raise SystemExit(1)
     return alert
-
-
-def _length(text: str) -> int:
-    match = _LENGTH.match(text)
-    length = round(float(match.group(1)) * _UNITS[match.group(2)]) if match else 0
-    if not 0 < length <= _LONGEST_SILENCE:
-        message = f"{text!r} is not a length of time up to 90d, such as 30m, 4h or 2d."
-        raise click.BadParameter(message, param_hint="--for")
-    return length
 
 
 def _state(alert: Alert, silences: list[Silence]) -> str:

@@ -36,6 +36,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "console:console",
         "Watch a fleet in the terminal: health, regions, worst sites, open incidents.",
     ),
+    "dashboard": (
+        "dashboard:dashboard",
+        "Serve the web page of the fleets as they are now, pushed as it is computed.",
+    ),
+    "tokens": (
+        "tokens:tokens",
+        "Make, list and revoke what people and programs log in to the dashboard with.",
+    ),
     "storm": ("storm:storm", "Show, begin, end or find storms, in which KPIs are sampled."),
     "streams": (
         "streams:streams",
