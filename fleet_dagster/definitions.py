@@ -13,6 +13,7 @@ from fleet_dagster.assets.ai_inference import IN_MEMORY, ai_inference
 from fleet_dagster.assets.anomaly_correlator import anomaly_correlator
 from fleet_dagster.assets.anomaly_scorer import anomaly_scorer
 from fleet_dagster.assets.baseline import baseline
+from fleet_dagster.assets.dashboard_sink import dashboard_sink
 from fleet_dagster.assets.fleet_aggregator import fleet_aggregator
 from fleet_dagster.assets.ledger import ledger
 from fleet_dagster.assets.performance_comparator import performance_comparator
@@ -106,6 +107,7 @@ def create_fleet(
             *stream_assets(config),
             retention(config),
             ledger(config),
+            dashboard_sink(config),
         ],
         jobs=[job, trial_job(config), removal, recording],
         schedules=[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fleet_dagster.assets import ledger, retention
+from fleet_dagster.assets import dashboard_sink, ledger, retention
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.resources import RESOURCE_KEY
@@ -44,7 +44,8 @@ def windows_job(config: FleetConfig) -> "UnresolvedAssetJobDefinition":
     return _fleet_job(
         config,
         windows_job_name(config.name),
-        dg.AssetSelection.groups(config.name).materializable() - _asset(config, AI_INFERENCE.name),
+        (dg.AssetSelection.groups(config.name).materializable() - _asset(config, AI_INFERENCE.name))
+        | _asset(config, dashboard_sink.NAME),
         f"Computes the windows of fleet {config.name} that are not current. To backfill, select assets, not this job.",
     )
 

@@ -45,6 +45,12 @@ class Book:
         if key in self.active:
             self._known(key, max(sign.at, self.active[key].changed_at))
 
+    def open_now(self, key: Key) -> None:
+        """Open an alert before it has lasted: somebody is on it."""
+        alert = self.active[key]
+        if alert.state == "pending":
+            self.active[key] = replace(self._opened(alert), opened_at=alert.first_at)
+
     def advance(self, clocks: Mapping[str, int]) -> None:
         """Let time pass until each rule's clock [us]."""
         for key in list(self.active):

@@ -9,14 +9,15 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.spans import from_option, read_instant, span_between, to_option
 from fleet_dagster.cli.standing import standing_fleet
 from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json
-from fleet_dagster.core.windows import Span, ceil_to, floor_to, iso
+from fleet_dagster.core.windows import Span, ceil_to, iso
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import StormError
 from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.storms import FOREVER, StormEpisode
-from fleet_dagster.model.tables import FLEET_KPI, SITE_KPI
+from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.refresh.storm_watch import StormWatch
 from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.status import first_unwritten
 from fleet_dagster.storage.store import Store
 from fleet_dagster.storage.storms import HELD, RecordedStorm
 
@@ -178,13 +179,11 @@ def _tell_found(found: list[StormEpisode], *, recorded: bool) -> None:
 
 def _instant(config: FleetConfig, store: Store, given: str | None, *, name: str) -> int:
     """Return the instant given, or the start of the first window not yet written, on a window [us]."""
-    interval = config.interval_s * 1_000_000
-    if given is not None:
-        at = ceil_to(read_instant(config, given, name=name), interval)
-        _refuse_out_of_reach(config, at, given, name=name)
-        return at
-    written = store.history.coverage.newest_end(SITE_KPI.name, config.name) or 0
-    return max(written, floor_to(now_us(), interval))
+    if given is None:
+        return first_unwritten(store, config, now_us())
+    at = ceil_to(read_instant(config, given, name=name), config.interval_s * 1_000_000)
+    _refuse_out_of_reach(config, at, given, name=name)
+    return at
 
 
 def _refuse_out_of_reach(config: FleetConfig, at: int, given: str, *, name: str) -> None:

@@ -53,6 +53,8 @@ def application(
     dashboard = Dashboard(store, channels, access, Streams(access), dagster_url)
 
     def page(_request: Request) -> Response:
+        if not (static / "index.html").is_file():
+            raise Refused(404, "the page's files are not installed. Install the package again")
         return FileResponse(static / "index.html")
 
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """What every answer is made from."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -9,6 +10,8 @@ from fleet_dagster.dashboard.channels import Channel, Channels
 from fleet_dagster.dashboard.events import Streams
 from fleet_dagster.storage.store import Store
 from fleet_dagster.storage.tokens import Token
+
+MOST_READERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Dashboard:
     access: Access
     streams: Streams
     dagster_url: str | None
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_READERS))
+    """Held by whoever reads tables: a screen full of charts must not take all memory."""
 
 
 def dashboard_of(request: Request) -> Dashboard:

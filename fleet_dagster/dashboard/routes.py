@@ -8,8 +8,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fleet_dagster.dashboard.access import COOKIE, Refused, address_of
+from fleet_dagster.dashboard.actions import acknowledge, actions, end_storm
 from fleet_dagster.dashboard.bodies import json_body
 from fleet_dagster.dashboard.context import came_in, dashboard_of
+from fleet_dagster.dashboard.reading import export, history, site
 from fleet_dagster.nodes.dashboard_sink import instant_text
 
 
@@ -81,4 +83,10 @@ API = (
     Route("/api/session", session),
     Route("/api/fleets/{fleet}/snapshot", snapshot),
     Route("/api/fleets/{fleet}/events", events),
+    Route("/api/fleets/{fleet}/incidents/{incident_id}/acknowledge", acknowledge, methods=["POST"]),
+    Route("/api/fleets/{fleet}/storms/{episode_id}/end", end_storm, methods=["POST"]),
+    Route("/api/fleets/{fleet}/actions", actions),
+    Route("/api/fleets/{fleet}/history", history),
+    Route("/api/fleets/{fleet}/sites/{site:path}", site),
+    Route("/api/fleets/{fleet}/export/{what}.csv", export),
 )

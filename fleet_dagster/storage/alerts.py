@@ -1,7 +1,7 @@
 """Alerts as recorded: what was wrong, since when, who was told, and what people said about it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,13 @@ Key = tuple[str, str]
 _LONGEST_SUBJECT, _LONGEST_HEADLINE = 256, 512
 _SAID = ("acked_at", "acked_by", "note", "truth", "cause")
 """Columns that people write, and passes never do."""
+
+
+Also = Callable[[sa.Connection], None]
+
+
+def nothing(_tx: sa.Connection) -> None:
+    """Do nothing else in a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +135,13 @@ class Alerts:
         here = (alerts.c.fleet == fleet, alerts.c.rule == rule, alerts.c.acked_at.is_not(None))
         return self._read(sa.select(alerts).where(*here))
 
-    def acknowledge(self, alert_id: int, said: Acknowledgement, *, at: int) -> Alert | None:
-        """Record what a person says; what was said before and is not said again is kept. None where there is no such alert."""
+    def acknowledge(
+        self, alert_id: int, said: Acknowledgement, *, at: int, also: Also = nothing
+    ) -> Alert | None:
+        """Record what a person says; what was said before and is not said again is kept. None where there is no such alert.
+
+        In the same transaction, do `also`.
+        """
         given = {"note": said.note, "truth": said.truth, "cause": said.cause}
         values = {name: value for name, value in given.items() if value is not None}
         with self.control.transaction() as tx:
@@ -138,6 +150,7 @@ class Alerts:
                 .where(alerts.c.alert_id == alert_id)
                 .values(acked_at=at, acked_by=said.by, **values)
             )
+            also(tx)
         return self.find(alert_id)
 
     def judged_through(self, fleet: str) -> dict[str, int]:

@@ -69,7 +69,11 @@ class Installation:
         """Open the storage, creating what is missing."""
         self.home.mkdir(parents=True, exist_ok=True)
         return Store.of(
-            self.lake_root, self.control_url, models=self.models_folder, keys=self.keys_folder
+            self.lake_root,
+            self.control_url,
+            models=self.models_folder,
+            keys=self.keys_folder,
+            snapshots=self.home / "snapshots",
         )
 
     def files(self) -> list[Path]:

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from fleet_dagster.core.windows import DAY, SECOND, Span
+from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to
+from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
     FLEET_KPI,
     QUARANTINE,
     REGIONAL_HEALTH,
+    SITE_KPI,
     SITE_RANKING,
     SITE_TELEMETRY,
     STATUS_NAMES,
@@ -166,6 +168,12 @@ def newest_whole_end(store: Store, fleet: str, *, patience_s: int) -> int | None
         return None
     whole = min([newest, *(end for end in others if end is not None)])
     return whole if newest - whole <= patience_s * SECOND else newest
+
+
+def first_unwritten(store: Store, config: FleetConfig, now: int) -> int:
+    """Return the start of the first window not yet written, as of an instant of the wall clock [us]."""
+    written = store.history.coverage.newest_end(SITE_KPI.name, config.name) or 0
+    return max(written, floor_to(now, config.interval_s * SECOND))
 
 
 def newest_telemetry(store: Store, fleet: str) -> int | None:

@@ -36,16 +36,19 @@ class Store:
     """Folder of the files of AI models."""
     keys: Path = Path("keys")
     """Folder of the ledgers' private keys."""
+    snapshots: Path = Path("snapshots")
+    """Folder of the fleets' newest snapshots."""
 
     @classmethod
     def at(cls, home: Path, *, checkpoint: Checkpoint | None = None) -> "Store":
-        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`, models in `models/`, keys in `keys/`."""
+        """Open the storage below a folder: Delta tables in `lake/`, SQLite in `control.db`, models in `models/`, keys in `keys/`, snapshots in `snapshots/`."""
         home.mkdir(parents=True, exist_ok=True)
         return cls.of(
             str(home / "lake"),
             f"sqlite:///{home / 'control.db'}",
             models=home / "models",
             keys=home / "keys",
+            snapshots=home / "snapshots",
             checkpoint=checkpoint,
         )
 
@@ -57,6 +60,7 @@ class Store:
         *,
         models: Path = Path("models"),
         keys: Path = Path("keys"),
+        snapshots: Path = Path("snapshots"),
         checkpoint: Checkpoint | None = None,
     ) -> "Store":
         """Open the storage at a lake root and a control database, create what is missing, and mend what a crash left open."""
@@ -71,7 +75,7 @@ class Store:
         except BaseException:
             control.dispose()
             raise
-        return cls(lake, control, door, history, models, keys)
+        return cls(lake, control, door, history, models, keys, snapshots)
 
     def close(self) -> None:
         """Close the connections to the control database."""

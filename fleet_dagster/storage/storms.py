@@ -1,6 +1,6 @@
 """Recorded storm episodes: who began and ended them, and when; no two of one fleet overlap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -66,8 +66,15 @@ class Storms:
                 tx.execute(sa.insert(storm_episodes), [_row(fleet, e, by) for e in fresh])
         return fresh
 
-    def end(self, fleet: str, at: int, *, by: str) -> StormEpisode:
-        """End the episode that goes on before the window that starts at an instant [us].
+    def end(
+        self,
+        fleet: str,
+        at: int,
+        *,
+        by: str,
+        also: Callable[[sa.Connection], None] = lambda _tx: None,
+    ) -> StormEpisode:
+        """End the episode that goes on before the window that starts at an instant [us]; in the same transaction, do `also`.
 
         Raises
         ------
@@ -89,8 +96,9 @@ class Storms:
             tx.execute(
                 sa.update(storm_episodes)
                 .where(here, storm_episodes.c.window_start == current.start)
-                .values(window_end=at, ended_by=by)
+                .values(window_end=at, ended_by=by[:64])
             )
+            also(tx)
         return StormEpisode.of(current.start, at, cause=current.cause)
 
     def forget(self, fleet: str, start: int) -> bool:

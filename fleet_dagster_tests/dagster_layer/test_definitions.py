@@ -98,7 +98,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
 def test_only_telemetry_cannot_be_materialized() -> None:
     graph = create_fleet(config()).resolve_asset_graph()
     made = {key.path[-1] for key in graph.materializable_asset_keys}
-    assert made == {*DERIVED, "ai_inference", "retention", "ledger"}
+    assert made == {*DERIVED, "ai_inference", "retention", "ledger", "dashboard_snapshot"}
     known = {key.path[-1] for key in graph.external_asset_keys}
     assert known == {"site_telemetry", *STREAMS}
 
@@ -120,7 +120,8 @@ def test_streams_are_shown_with_columns_retention_and_consumers() -> None:
 
 def test_bringing_windows_up_to_date_removes_nothing() -> None:
     job = create_fleet(config()).resolve_job_def("plant_windows")
-    assert {key.path[-1] for key in job.asset_layer.selected_asset_keys} == set(DERIVED)
+    chosen = {key.path[-1] for key in job.asset_layer.selected_asset_keys}
+    assert chosen == {*DERIVED, "dashboard_snapshot"}
 
 
 def test_every_derived_table_has_a_blocking_check() -> None:

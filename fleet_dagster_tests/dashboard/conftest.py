@@ -39,3 +39,10 @@ def dashboard(store: Store) -> Iterator[Served]:
     """Serve the plant, to somebody with a viewer's token."""
     with served(store, PLANT, dagster_url="http://127.0.0.1:3000") as running:
         yield running.as_("viewer")
+
+
+@pytest.fixture
+def store_of_minutes(tmp_path: Path) -> Iterator[Store]:
+    """Return an empty store, for rows that are written by hand."""
+    with Store.at(at.new_home(tmp_path / "minutes")) as store:
+        yield store
