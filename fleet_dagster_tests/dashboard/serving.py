@@ -85,7 +85,8 @@ class Served:
             headers["Last-Event-ID"] = last_id
         try:
             connection.request("GET", f"/api/fleets/{fleet}/events", headers=headers)
-            yield Listener(connection.getresponse())
+            with connection.getresponse() as answer:
+                yield Listener(answer)
         finally:
             connection.close()
 
