@@ -4,7 +4,7 @@ import argparse
 import datetime as dt
 from collections.abc import Callable
 
-from benchmarks import backfill, everything, ingest, ledger, slots, start, streams
+from benchmarks import backfill, dashboard, everything, ingest, ledger, slots, start, streams
 from benchmarks.report import Result, as_markdown, record
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "P3": everything.p3,
     "P4": backfill.p4,
     "P6": ledger.p6,
+    "P7": dashboard.p7,
     "P8": start.p8,
     "P10": slots.p10,
     "S1": streams.s1,

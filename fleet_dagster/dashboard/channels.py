@@ -35,6 +35,8 @@ class Channels:
     def __init__(self, store: Store, configs: Configs) -> None:
         self.store, self.configs = store, configs
         self.epoch = secrets.token_hex(6)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """In which the hubs live, once it runs."""
         self._known: dict[str, Channel] = {}
 
     def get(self, fleet: str) -> Channel | None:
@@ -47,6 +49,7 @@ class Channels:
 
     def begin(self) -> None:
         """Put every fleet that stands on the air; called in the event loop."""
+        self.loop = asyncio.get_running_loop()
         self._tune(self.configs())
 
     async def follow(self) -> None:

@@ -80,7 +80,8 @@ class EventStream(Response):
             message = {"type": "http.response.body", "body": body, "more_body": not is_over}
             if body or is_over:
                 try:
-                    await asyncio.wait_for(send(message), STUCK_AFTER_S)
+                    async with asyncio.timeout(STUCK_AFTER_S):
+                        await send(message)
                 except TimeoutError:
                     return
             if is_over:
