@@ -91,7 +91,7 @@ def results_of(
     key: dg.AssetKey, outcome: Outcome, figures: Mapping[str, Figures]
 ) -> list[dg.AssetCheckResult]:
     """Return the results of one table's checks, over all partitions of a run together."""
-    results = [_fits(outcome)]
+    results = [fits(outcome)]
     if outcome.table is INGEST_STATS:
         results.append(_accounted(figures))
     if outcome.table is QUARANTINE:
@@ -108,7 +108,8 @@ def _range_of(keys: Sequence[str]) -> str:
     return f"{keys[0]} to {keys[-1]}" if len(keys) > 1 else "".join(keys)
 
 
-def _fits(outcome: Outcome) -> dg.AssetCheckResult:
+def fits(outcome: Outcome) -> dg.AssetCheckResult:
+    """Tell whether the rows of a table fitted its definition."""
     wrong = "\n".join(f"- {v}" for v in outcome.violations) or "none"
     return dg.AssetCheckResult(
         check_name=FITS,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fleet_dagster.assets import dashboard_sink, ledger, retention
+from fleet_dagster.core.windows import MINUTE, iso
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.storage.clock import now_us
-from fleet_dagster.storage.maintenance import compact
+from fleet_dagster.storage.maintenance import compact, compacted_at
 
 if TYPE_CHECKING:  # Dagster gives this class no public name
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # Dagster gives this class no public name
 RUNS_KEPT_DAYS = 3
 """Age from which a finished run may go, if every partition it materialized has a newer materialization."""
 _CHUNK = 500
+_JUST_COMPACTED = 50 * MINUTE
+"""Age of a compaction up to which the hourly job leaves the lake alone [us]."""
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -129,7 +132,12 @@ def lake_maintenance() -> dg.JobDefinition:
     )
     def tidy(context: dg.OpExecutionContext) -> None:
         """Merge small files, write checkpoints, remove files that nothing needs any more."""
-        for done in compact(getattr(context.resources, RESOURCE_KEY)):
+        store: Store = getattr(context.resources, RESOURCE_KEY)
+        last = compacted_at(store)
+        if last is not None and now_us() - last < _JUST_COMPACTED:
+            context.log.info("compacted at %s already, by a live engine or by hand", iso(last))
+            return
+        for done in compact(store):
             context.log.info(
                 "%s: %d files -> %d, %d removed",
                 done.table,

@@ -9,7 +9,7 @@ from fleet_dagster.jobs import UNFINISHED, partitions_at_work, purge_event_log
 from fleet_dagster.ledger.state import ledger_state
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.partitions import Partitions, keys_touching, microseconds, span_of
-from fleet_dagster.refresh.due import CATCH_UP_DAYS, Due, owed, owed_answers
+from fleet_dagster.refresh.due import CATCH_UP_DAYS, Ask, Due, left_by_live, owed, owed_answers
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.run_requests import storm_in, windows_run
 
@@ -80,13 +80,13 @@ def _requests(
     partitions: Partitions,
     job: str,
     *,
-    ask: "Callable[[Store, FleetConfig, int], Due]",
+    ask: Ask,
     request: "Callable[[Store, str, int], dg.RunRequest]",
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Yield a request for each partition that holds what is owed and that no run is at, or why there is none."""
     store: Store = getattr(context.resources, RESOURCE_KEY)
     now = microseconds(context.scheduled_execution_time)
-    found = ask(store, config, now)
+    found = left_by_live(store, config, now, ask=ask)
     free = _free(context.instance, config, partitions, job=job, found=found, now=now)
     if isinstance(free, dg.SkipReason):
         yield free

@@ -1,14 +1,16 @@
 """What processes of their own do in tests that kill writers, or let several write at once; see `installations.at_work`.
 
 `work` kills itself at the `die_at`-th checkpoint that it passes (never, if that is 0); `refresh` and `week` bring single days
-up to date in an order drawn from a seed.
+up to date in an order drawn from a seed; `live` keeps a fleet current.
 """
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 from fleet_dagster.core.windows import HOUR
+from fleet_dagster.live.engine import Engine
 from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.store import Store
 from fleet_dagster.training_sets.choice import Choice
@@ -66,6 +68,18 @@ def week(lake: str, control: str, *numbers: int) -> None:
     events = EventWeek(n_sites, n_days, interval_s)
     with Store.of(lake, control) as store:
         events.refresh(store, at.shuffled(at.days(0, n_days).days(), seed))
+
+
+def live(home: Path, clock: Path) -> None:
+    """Keep a fleet current until killed; a file tells the time."""
+    engine = Engine(
+        lambda: Store.at(home),
+        lambda: {at.NAME: at.coarse()},
+        lambda _event: None,
+        wait_s=0.0,
+        clock=lambda: int(clock.read_text(encoding="utf-8")),
+    )
+    engine.run(threading.Event())
 
 
 def training_set(home: Path, folder: Path, die_at: int) -> None:

@@ -1,11 +1,11 @@
 """What is owed: the closed windows of the last days that are not current. Schedules and the live engine ask alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to, gaps, union
+from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span, floor_to, gaps, union
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
@@ -17,11 +17,17 @@ from fleet_dagster.model.tables import (
     SITE_TELEMETRY,
 )
 from fleet_dagster.refresh.currency import Currency
+from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
 
 CATCH_UP_DAYS = 7
 """How far behind the schedule itself catches up; older gaps are for a backfill."""
+LIVE_WINDOWS, LIVE_LEEWAY = 3, MINUTE
+"""Windows, and time on top of them [us], that a schedule leaves to a live engine before it steps in."""
+CURRENT = "every closed window is current"
+_READ_ON = HOUR
+"""How long after telemetry the windows begin that it may touch at most, as far as is left to a live engine [us]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,10 @@ class Due:
 
     spans: tuple[Span, ...] = ()
     reason: str = ""
+
+
+Ask = Callable[[Store, FleetConfig, int], Due]
+"""Asks what of a fleet is owed at an instant [us]."""
 
 
 def due(
@@ -53,7 +63,7 @@ def due(
         )
     reach = Span(min(now, max(first_telemetry, now - CATCH_UP_DAYS * DAY)), now)
     spans = tuple(s for s in (s.clip(reach) for s in union(list(stale))) if not s.is_empty)
-    return Due(spans) if spans else Due(reason="every closed window is current")
+    return Due(spans) if spans else Due(reason=CURRENT)
 
 
 def owed(store: Store, config: FleetConfig, now: int) -> Due:
@@ -76,6 +86,43 @@ def owed_answers(store: Store, config: FleetConfig, now: int) -> Due:
     waiting = union([s for t in (SITE_KPI, ANOMALY_SCORE) for s in currency.stale(t, week)])
     ready = [part for s in currency.stale(AI_INFERENCE, week) for part in gaps(s, waiting)]
     return _due_of(store, config, ready, week)
+
+
+def live_key(fleet: str) -> str:
+    """Name the lease that a live engine holds while it keeps a fleet current."""
+    return f"live/{fleet}"
+
+
+def live_holder(store: Store, fleet: str) -> str | None:
+    """Return the live engine that keeps a fleet current; None where none is at work."""
+    return store.door.leases.holder_of(live_key(fleet))
+
+
+def live_margin(config: FleetConfig) -> int:
+    """Return for how long what is new is left to a live engine [us]."""
+    return LIVE_WINDOWS * config.interval_s * SECOND + LIVE_LEEWAY
+
+
+def left_by_live(store: Store, config: FleetConfig, now: int, *, ask: Ask) -> Due:
+    """Ask what is owed; while a live engine is at work, without what is so new that it is about to do it.
+
+    That is the newest windows, and those that telemetry may have touched that has just landed.
+    """
+    holder = live_holder(store, config.name)
+    if holder is None:
+        return ask(store, config, now)
+    margin = live_margin(config)
+    found = ask(store, config, now - margin)
+    if found.reason not in ("", CURRENT):
+        return found
+    landed = store.history.entries(
+        SITE_TELEMETRY.name, config.name, kind="append", since=now_us() - margin
+    )
+    fresh = [Span(e.span.start, e.span.end + _READ_ON) for e in landed]
+    spans = tuple(part for s in found.spans for part in gaps(s, fresh))
+    if spans:
+        return Due(spans)
+    return Due(reason=f"the live engine {holder} keeps the fleet current")
 
 
 def _week(config: FleetConfig, now: int) -> Span:

@@ -269,6 +269,10 @@ class Refresh:
 
     def everything(self, span: Span) -> list[Outcome]:
         """Refresh every table, in pipeline order."""
+        return [*self.windows(span), *self.ai_inference(span)]
+
+    def windows(self, span: Span) -> list[Outcome]:
+        """Refresh every table but the answers of AI models, in pipeline order."""
         nodes = (
             self.site_assignment,
             self.site_ingest,
@@ -277,7 +281,6 @@ class Refresh:
             self.fleet_aggregator,
             self.regional_scorer,
             self.performance_comparator,
-            self.ai_inference,
         )
         return [outcome for node in nodes for outcome in node(span)]
 

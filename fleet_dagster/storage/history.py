@@ -100,10 +100,12 @@ class History:
         *,
         after: int = 0,
         kind: str | None = None,
+        since: int | None = None,
         limit: int | None = None,
     ) -> list[Entry]:
         """Return a table's entries in the order of commit: all, or those that touch a span, after a number, of one kind.
 
+        With `since`, those that were recorded from an instant on [us].
         With a `limit`, the first so many of them.
         """
         log = commit_log.c
@@ -114,6 +116,8 @@ class History:
             query = query.where(log.window_start < span.end, log.window_end > span.start)
         if kind is not None:
             query = query.where(log.kind == kind)
+        if since is not None:
+            query = query.where(log.recorded_at >= since)
         with self.control.reading() as tx:
             return [
                 Entry(

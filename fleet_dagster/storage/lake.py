@@ -189,6 +189,14 @@ class Lake:
         with self._errors_told(table):
             self.newest(table).create_checkpoint()
 
+    def compacted_at(self, table: Table, n_commits: int) -> int | None:
+        """Return when a table was last compacted, as far as its newest commits tell [us]."""
+        with self._errors_told(table):
+            for entry in self.newest(table).history(n_commits):
+                if entry.get("operation") == "OPTIMIZE":
+                    return int(entry["timestamp"]) * 1000
+        return None
+
     def vacuum(self, table: Table, hours: int) -> int:
         """Remove the files that no version of the last `hours` needs, and old log entries; returns how many files.
 

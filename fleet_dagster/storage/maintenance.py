@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from fleet_dagster.core.windows import DAY, Span, iso_day
 from fleet_dagster.model.tables import (
+    FLEET_KPI,
     SITE_TELEMETRY,
     TABLES,
     Table,
@@ -22,6 +23,10 @@ from fleet_dagster.storage.store import Store
 ALWAYS = Span(0, 2**62)
 READING_DAYS = 2
 """Days after a day whose windows may read its telemetry: the longest staleness threshold and persistence together."""
+
+
+COMMITS_LOOKED_AT = 500
+"""Commits of a table that are looked at for its last compaction: those of an hour of several live fleets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,14 @@ def compact(store: Store, *, vacuum_hours: int = 168) -> list[Tidied]:
     there = [t for t in tried if t.name not in missing]
     kept = [superseded(t) for t in derived_tables()]
     return [_compact_one(store, t, vacuum_hours) for t in (*TABLES.values(), *kept, *there)]
+
+
+def compacted_at(store: Store) -> int | None:
+    """Return when the lake was compacted last, by the newest history of the table that grows with every window [us].
+
+    None where that is not among its newest commits.
+    """
+    return store.lake.compacted_at(FLEET_KPI, COMMITS_LOOKED_AT)
 
 
 def expired_days(store: Store, fleet: str, span: Span) -> list[str]:

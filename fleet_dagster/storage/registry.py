@@ -40,7 +40,7 @@ class Registry:
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self._last: tuple[list[Version], Fleet] | None = None
+        self._last: dict[str, tuple[list[Version], Fleet]] = {}
 
     def apply(
         self,
@@ -133,7 +133,7 @@ class Registry:
         if not versions:
             return Fleet.of(config, storms=episodes)
         numbered = tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered)
-        last = self._last
+        last = self._last.get(config.name)
         if last and last[1].config is config and last[0] == versions:
             known = last[1]
             if (known.sites, known.storms) != (numbered, episodes):
@@ -142,7 +142,7 @@ class Registry:
             governing = in_force(versions)
             settings = tuple(ConfigVersion(v.valid_from, v.settings(), v.digest) for v in governing)
             known = Fleet(config, settings, numbered, episodes)
-        self._last = (versions, known)
+        self._last[config.name] = (versions, known)
         return known
 
     def _locked_versions(

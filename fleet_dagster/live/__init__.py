@@ -1,0 +1,1 @@
+"""The live engine: keeps fleets current, window by window, without Dagster."""
