@@ -1,6 +1,7 @@
 """Stored baselines, as the nodes that compare with them take them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -23,26 +24,56 @@ def stored_models(store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
     return _stored(store, fleet, BASELINE_MODEL, span)
 
 
+RATES = ("window_start", "scope", "scope_id", "state", "n_onsets", "exposure_h")
+"""Columns of `baseline_model` that say how often alarms have begun."""
+_Key = tuple[str, tuple[tuple[int, str], ...]]
+
+
 @dataclass
 class StoredModels:
-    """The models last scored with: chunks that follow each other share them."""
+    """What was last read of baselines and models, and the models last scored with: chunks and windows that follow share them."""
 
-    _key: tuple[tuple[int, str], ...] = ()
-    _book: ModelBook | None = None
+    _book: tuple[_Key, ModelBook] | None = None
+    _known: dict[str, tuple[_Key, pd.DataFrame]] = field(default_factory=dict)
 
     def book(self, store: Store, fleet: Fleet, span: Span) -> ModelBook:
         """Return the models in force in a span as they are stored now."""
-        table = BASELINE_MODEL
-        key = tuple(
-            (day, store.history.newest_digest(table.name, fleet.name, Span(day, day + DAY)))
-            for day in training.training_days_of(fleet, span)
-        )
-        if self._book is None or key != self._key or fleet != self._book.fleet:
-            self._key, self._book = key, ModelBook(fleet, stored_models(store, fleet, span))
-        return self._book
+        key = _key(store, fleet, BASELINE_MODEL, span)
+        if self._book is None or key != self._book[0] or fleet != self._book[1].fleet:
+            self._book = key, ModelBook(fleet, stored_models(store, fleet, span))
+        return self._book[1]
+
+    def rates(self, store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
+        """Return how often alarms have begun, as the models in force in a span say that are stored now."""
+        return self._read(store, fleet, BASELINE_MODEL, span, RATES)
+
+    def baselines(self, store: Store, fleet: Fleet, span: Span) -> pd.DataFrame:
+        """Return the baselines in force in a span and in the windows that its persistence flags read, as they are stored now."""
+        return self._read(store, fleet, BASELINE, span, None)
+
+    def _read(
+        self, store: Store, fleet: Fleet, table: Table, span: Span, columns: Sequence[str] | None
+    ) -> pd.DataFrame:
+        key, known = _key(store, fleet, table, span), self._known.get(table.name)
+        if known is None or known[0] != key:
+            known = key, _stored(store, fleet, table, span, columns)
+            self._known[table.name] = known
+        return known[1]
 
 
-def _stored(store: Store, fleet: Fleet, table: Table, span: Span) -> pd.DataFrame:
+def _key(store: Store, fleet: Fleet, table: Table, span: Span) -> _Key:
+    """Name what a table holds for a span: equal names, equal rows."""
+    newest = store.history.newest_digest
+    return fleet.name, tuple(
+        (day, newest(table.name, fleet.name, Span(day, day + DAY)))
+        for day in training.training_days_of(fleet, span)
+    )
+
+
+def _stored(
+    store: Store, fleet: Fleet, table: Table, span: Span, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     days = training.training_days_of(fleet, span)
-    rows = [store.frame(table, fleet.name, Span(day, day + DAY)) for day in days]
-    return frames.concat(table, rows)
+    rows = [store.frame(table, fleet.name, Span(day, day + DAY), columns=columns) for day in days]
+    found = frames.concat(table, rows)
+    return found if columns is None else found.loc[:, list(columns)]

@@ -55,7 +55,7 @@ from fleet_dagster.nodes.performance_comparator import performance_comparator
 from fleet_dagster.nodes.region_mapper import region_mapper
 from fleet_dagster.nodes.regional_scorer import regional_scorer
 from fleet_dagster.nodes.site_ingest import Ingested
-from fleet_dagster.refresh.baselines import StoredModels, stored_baselines, stored_models
+from fleet_dagster.refresh.baselines import StoredModels, stored_models
 from fleet_dagster.refresh.chunks import chunks
 from fleet_dagster.refresh.currency import Currency, compares
 from fleet_dagster.refresh.touched import standing_part
@@ -193,9 +193,8 @@ class Refresh:
 
         def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = with_history(block.fleet, chunk)
-            models = stored_models(self.store, block.fleet, reach)
-            found = self._anomalies(block, reach, models)
-            return (anomaly_correlator(block.fleet, found, models, chunk),)
+            rates = self.models.rates(self.store, block.fleet, reach)
+            return (anomaly_correlator(block.fleet, self._anomalies(block, reach), rates, chunk),)
 
         done = self._run("anomaly_correlator", (FLEET_CORRELATION,), span, compute)
         reach = ceil_to(span.end, DAY) + incident_lookback(fleet, 0, 0)
@@ -228,7 +227,7 @@ class Refresh:
         def compute(block: Block, chunk: Span) -> Sequence[pd.DataFrame]:
             reach = chunk.widen(before=persistence_lookback(block.fleet))
             assignment = region_mapper(block.fleet, reach)
-            trained = stored_baselines(self.store, block.fleet, chunk)
+            trained = self.models.baselines(self.store, block.fleet, chunk)
             return (
                 performance_comparator(
                     block.fleet,
@@ -441,7 +440,7 @@ class Refresh:
     def _ingest(self, block: "Block", span: Span) -> Ingested:
         trained = frames.empty_frame(BASELINE)
         if compares(block.fleet, span):
-            trained = stored_baselines(self.store, block.fleet, span)
+            trained = self.models.baselines(self.store, block.fleet, span)
         return site_rows.ingest(
             block.fleet,
             block.read,
@@ -460,7 +459,7 @@ class Refresh:
             span,
         )
 
-    def _anomalies(self, block: "Block", span: Span, models: pd.DataFrame) -> pd.DataFrame:
+    def _anomalies(self, block: "Block", span: Span) -> pd.DataFrame:
         """Return the anomalous rows of a span: stored ones where they are proven current, a chunk at a time where not.
 
         Hours without any model have none.
@@ -470,7 +469,9 @@ class Refresh:
             self.store.frame(ANOMALY_SCORE, self.name, gap, where=pc.field("is_anomalous"))
             for gap in gaps(span, stale)
         ]
-        book = ModelBook(block.fleet, models)
+        if not stale:
+            return frames.concat(ANOMALY_SCORE, fresh)
+        book = ModelBook(block.fleet, stored_models(self.store, block.fleet, span))
         judged = union([hour for s in stale for hour in s.steps(HOUR) if book.is_open(hour)])
         computed = [
             anomalous(self._scores(block, chunk))

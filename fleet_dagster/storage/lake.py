@@ -23,7 +23,7 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from fleet_dagster.core.windows import DAY, Span, floor_to
+from fleet_dagster.core.windows import DAY, SECOND, Span, floor_to
 from fleet_dagster.model.errors import StorageError
 from fleet_dagster.model.tables import ANOMALY_SCORE, Table
 from fleet_dagster.storage.arrow import schema_of
@@ -33,6 +33,8 @@ PARTITION = ["fleet", "day"]
 ROW_GROUP = 131_072
 RETRIES = 20
 HOURS_OF_A_DAY = 24
+_COARSE = SECOND
+"""How far what the log says of a file's instants may be off [us]; Delta's own limit is a thousandth of it."""
 INTENT = "fleet_intent"
 """Key under which a commit names the intent it carries out."""
 
@@ -124,7 +126,8 @@ class Lake:
             nothing = self.empty(table)
             return nothing if columns is None else nothing.select(list(columns))
         with self._errors_told(table):
-            dataset = self._dataset(table, fleet, span, at or self.newest(table))
+            opened = at or self.newest(table)
+            dataset = self._dataset(table, fleet, span, opened, time_column)
             wanted = list(columns) if columns else None
             chosen = _during(time_column, span)
             chosen = chosen if where is None else chosen & where
@@ -261,14 +264,15 @@ class Lake:
         return not self._is_local or (Path(self.uri(table)) / unquote(path)).exists()
 
     def _dataset(
-        self, table: Table, fleet: str, span: Span, opened: DeltaTable
+        self,
+        table: Table,
+        fleet: str,
+        span: Span,
+        opened: DeltaTable,
+        time_column: str = "window_start",
     ) -> pa_dataset.Dataset:
         return opened.to_pyarrow_dataset(
-            file_pruning_predicate=[
-                ("fleet", "=", fleet),
-                ("day", ">=", _day(span.start)),
-                ("day", "<=", _day(span.end - 1)),
-            ],
+            file_pruning_predicate=_files_of(fleet, span, time_column),
             filesystem=self._filesystem(table),
             schema=schema_of(table),
             parquet_read_options=pa_dataset.ParquetReadOptions(
@@ -386,6 +390,18 @@ def _layout(table: Table) -> WriterProperties:
 def _during(time_column: str, span: Span) -> pc.Expression:
     low, high = (pa.scalar(t, pa.timestamp("us", tz="UTC")) for t in (span.start, span.end))
     return (pc.field(time_column) >= low) & (pc.field(time_column) < high)
+
+
+def _files_of(fleet: str, span: Span, time_column: str) -> str:
+    """Return the predicate of the files that may hold rows of a span, by their partition and by what the log says of them.
+
+    The log may give a file's first and last instant less exactly than its rows do.
+    """
+    low, high = max(0, span.start - _COARSE), span.end + _COARSE
+    return (
+        f"fleet = '{fleet}' AND day >= '{_day(span.start)}' AND day <= '{_day(span.end - 1)}' "
+        f"AND {time_column} >= {instant_text(low)} AND {time_column} <= {instant_text(high)}"
+    )
 
 
 def instant_text(instant: int) -> str:

@@ -34,6 +34,13 @@ from fleet_dagster.storage.versions import (
     version_at,
 )
 
+# Asked again and again: made once, for making a query takes longer than answering it.
+_SITES = (
+    sa.select(sites.c.site_id, sites.c.site_no, sites.c.active_from)
+    .where(sites.c.fleet == sa.bindparam("of_fleet"))
+    .order_by(sites.c.site_no)
+)
+
 
 class Registry:
     """Reads and writes sites and settings in the control database."""
@@ -126,13 +133,11 @@ class Registry:
         with self.control.reading() as tx:
             versions = read_versions(tx, config.name)
             storms = [recorded.episode for recorded in read_storms(tx, config.name)]
-            registered = tx.execute(
-                sa.select(sites).where(sites.c.fleet == config.name).order_by(sites.c.site_no)
-            ).all()
+            registered = tx.execute(_SITES, {"of_fleet": config.name}).all()
         episodes = tuple(_on_windows(storms, config.interval_s * 1_000_000))
         if not versions:
             return Fleet.of(config, storms=episodes)
-        numbered = tuple(Site(s.site_id, s.site_no, s.active_from) for s in registered)
+        numbered = tuple(Site(*row) for row in registered)
         last = self._last.get(config.name)
         if last and last[1].config is config and last[0] == versions:
             known = last[1]
