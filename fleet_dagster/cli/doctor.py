@@ -12,17 +12,22 @@ import click
 import sqlalchemy as sa
 
 from fleet_dagster.cli.place import Place, installation_options
-from fleet_dagster.cli.terminal import json_option, print_json
+from fleet_dagster.cli.terminal import counted, json_option, print_json
 from fleet_dagster.cli.webserver import HOST, is_free
+from fleet_dagster.core.windows import SECOND
 from fleet_dagster.ledger.state import checkpoint_problem, ledger_state
 from fleet_dagster.model.errors import FleetError
 from fleet_dagster.model.rules import doubts
-from fleet_dagster.model.tables import TABLES
+from fleet_dagster.model.tables import FLEET_KPI, TABLES
+from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.control.schema import intents
 from fleet_dagster.storage.installation import Installation
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.store import Store
 
 _FREE_GB = 1.0
+_BEHIND = 10
+"""Windows that a live engine may be behind before that is worth a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ def _storage(installation: Installation) -> list[Finding]:
             ),
             _intents(store),
             *_ledgers(installation, store),
+            *_live(installation, store),
         ]
     return findings
 
@@ -174,6 +180,22 @@ def _ledgers(installation: Installation, store: Store) -> list[Finding]:
         said = problem or f"{state.size:,} entries{vouched}"
         advice = f"fleet verify {name} names what is wrong." if problem else ""
         found.append(Finding(f"ledger {name}", not problem, said, advice))
+    return found
+
+
+def _live(installation: Installation, store: Store) -> list[Finding]:
+    """Look at how far behind the live engines are that are at work."""
+    found = []
+    for name, config in installation.standing().configs.items():
+        holder = store.door.leases.holder_of(live_key(name))
+        if holder is None:
+            continue
+        newest = store.history.coverage.newest_end(FLEET_KPI.name, name)
+        behind = 0 if newest is None else (now_us() - newest) // (config.interval_s * SECOND)
+        is_fine = behind <= _BEHIND
+        advice = "" if is_fine else "It says why: see its output. Is telemetry still landing?"
+        said = f"{holder}, {counted(behind, 'window')} behind"
+        found.append(Finding(f"live {name}", is_fine, said, advice))
     return found
 
 

@@ -12,7 +12,7 @@ from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.restated import list_restated, refuse_wrong_use
 from fleet_dagster.cli.spans import optional_from, optional_to, read_instant
 from fleet_dagster.cli.standing import standing_fleet, standing_fleets
-from fleet_dagster.cli.terminal import console, json_option, note, print_json, utc
+from fleet_dagster.cli.terminal import console, counted, json_option, note, print_json, utc
 from fleet_dagster.core.health import BANDS
 from fleet_dagster.core.windows import Span
 from fleet_dagster.model.config import FleetConfig
@@ -266,6 +266,11 @@ def _show_freshness(screen: Console, now: FleetStatus) -> None:
     screen.print(f"  fresh     newest window ends {utc(now.newest_window_end)}")
     screen.print(f"            newest telemetry   {utc(now.newest_telemetry)}")
     screen.print(f"            settled through    {utc(now.settled_through)}")
+    if now.live_engine is not None:
+        behind = counted(now.windows_behind(now_us()), "window")
+        screen.print(
+            f"  live      kept current by {now.live_engine}, {behind} behind", soft_wrap=True
+        )
     counts = ", ".join(f"{problem} {n:,}" for problem, n in now.quarantined_last_day.items())
     screen.print(f"  quarantine, last day: {counts or 'nothing'}")
 

@@ -1,6 +1,7 @@
 """`Keeper`: keeps one fleet current in threads of its own, while it holds the fleet's lease."""
 
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from fleet_dagster.live.trouble import Trouble
 from fleet_dagster.live.work import Work, n_windows, next_batch
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import FleetError, LeaseError
-from fleet_dagster.refresh.due import live_key, owed, owed_answers
+from fleet_dagster.refresh.due import owed, owed_answers
 from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.clock import Clock
-from fleet_dagster.storage.leases import Leases
+from fleet_dagster.storage.leases import Leases, live_key
 from fleet_dagster.storage.store import Store
 
 POLL_S = 0.05
@@ -127,23 +128,26 @@ class Keeper:
                     return
                 is_idle = self._one_round(self.windows)
             except (FleetError, OSError) as error:
-                self.stopping.wait(trouble.met(error))
+                pause_s = trouble.met(error)
+                self._wait_until(self.windows.next_closing(), time.monotonic() + pause_s)
                 continue
-            trouble.over()
+            if not self.windows.aside:
+                trouble.over()
             self._fresh.set()
             if is_idle:
-                self._wait_until(self.windows.next_closing())
+                again = self.windows.tried_again_at()
+                self._wait_until(self.windows.next_closing(), again)
 
     def _one_round(self, work: Work) -> bool:
         """Do the first batch of what is owed; tells whether nothing was."""
-        closed, spans = work.closed(), work.owed()
-        n_owed, n_behind = n_windows(spans, work.interval), work.behind(closed, spans)
+        spans = work.owed()
+        n_owed, n_behind = n_windows(spans, work.interval), work.behind(spans)
         if not spans:
             self._summary.nothing(work)
             return True
         batch = next_batch(spans, work.interval)
         self._summary.begins(work, batch, n_behind=n_behind, n_owed=n_owed)
-        done = work.round(batch, closed=closed, n_behind=n_behind, n_owed=n_owed)
+        done = work.round(batch, n_behind=n_behind, n_owed=n_owed)
         self._summary.ended(done)
         for listener in self.listeners:
             listener(self.config, done)
@@ -162,7 +166,8 @@ class Keeper:
                 except (FleetError, OSError) as error:
                     over.wait(trouble.met(error))
                     continue
-                trouble.over()
+                if not self.answers.aside:
+                    trouble.over()
 
     def _ask_models(self) -> bool:
         """Ask about the first batch of what has no answers; tells whether there was any."""
@@ -172,11 +177,13 @@ class Keeper:
             return False
         batch = next_batch(spans, work.interval)
         n_owed = n_windows(spans, work.interval)
-        done = work.round(batch, closed=work.closed(), n_behind=0, n_owed=n_owed)
+        done = work.round(batch, n_behind=0, n_owed=n_owed)
         for listener in self.listeners:
             listener(self.config, done)
         return True
 
-    def _wait_until(self, instant: int) -> None:
-        while self.clock() < instant and not self.stopping.wait(POLL_S):
-            pass
+    def _wait_until(self, instant: int, moment: float) -> None:
+        """Wait until an instant of the engine's clock [us] or a moment of the monotonic one [s], whatever comes first."""
+        while self.clock() < instant and time.monotonic() < moment:
+            if self.stopping.wait(POLL_S):
+                return

@@ -11,6 +11,8 @@ from fleet_dagster.refresh.due import CURRENT
 
 SUMMARY_S = 60.0
 """A summary of the windows closed is given so often at most, in time that passes [s]."""
+PROGRESS_S = 5.0
+"""How catching up goes is told so often at most [s]."""
 _VIOLATIONS_SHOWN = 3
 
 
@@ -22,6 +24,7 @@ class Summary:
         self._reason = ""
         self._is_behind = False
         self._given_at = -SUMMARY_S
+        self._said_at = 0.0
         self._done: list[Round] = []
 
     def nothing(self, work: Work) -> None:
@@ -35,7 +38,9 @@ class Summary:
         """Say what a batch is about that is more than the newest windows."""
         figures = {"n_behind": n_behind, "n_owed": n_owed}
         if n_behind > FEW:
-            self._is_behind = True
+            if self._is_behind and time.monotonic() - self._said_at < PROGRESS_S:
+                return
+            self._is_behind, self._said_at = True, time.monotonic()
             text = f"{n_behind} windows behind, catching up: {span_words(batch)}"
             self.tell(Event(Kind.BEHIND, self.config.name, text, figures))
             return

@@ -1,5 +1,6 @@
 """What is owed of one fleet, brought up to date batch by batch: the newest windows first, a backlog in order of time."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,8 @@ FEW = 3
 """Windows that are computed at once without a word; more than that never computed is a backlog."""
 LONGEST_BATCH = HOUR
 """Time that is computed at once, so that what closes meanwhile need not wait for long [us]."""
-SET_ASIDE_US = 30 * SECOND
-"""How long a batch that failed is left aside while others are owed, the first time; each time twice as long."""
-LONGEST_ASIDE_US = HOUR
+ASIDE_S, LONGEST_ASIDE_S = 0.5, 30.0
+"""How long a batch that failed is left aside, the first time and at most; each time twice as long [s]."""
 Do = Callable[[Span], list[Outcome]]
 
 
@@ -29,8 +29,8 @@ class Aside:
     """A batch that failed: until when it is left aside, and for how long."""
 
     span: Span
-    until: int
-    pause: int
+    until: float
+    pause: float
 
 
 @dataclass
@@ -50,6 +50,8 @@ class Work:
     reason: str = ""
     """Why nothing was owed when it was last asked."""
     aside: list[Aside] = field(default_factory=list)
+    seen: int = 0
+    """End of the newest window that had closed when it was last asked what is owed [us]."""
 
     @property
     def interval(self) -> int:
@@ -61,24 +63,29 @@ class Work:
         return floor_to(self.clock() - self.wait, self.interval)
 
     def next_closing(self) -> int:
-        """Return when the next window is closed [us]."""
-        return self.closed() + self.interval + self.wait
+        """Return when the next window is closed, after those that were seen [us]."""
+        return self.seen + self.interval + self.wait
+
+    def tried_again_at(self) -> float:
+        """Return when something left aside is tried again, by the monotonic clock [s]."""
+        return min((a.until for a in self.aside), default=math.inf)
 
     def owed(self) -> list[Span]:
         """Return what is owed and not left aside, in order of time."""
-        closed = self.closed()
-        found = self.ask(self.store, self.config, closed)
+        self.seen = self.closed()
+        found = self.ask(self.store, self.config, self.seen)
         self.reason = found.reason
-        left = [a.span for a in self.aside if a.until > self.clock()]
+        self.aside = [a for a in self.aside if any(a.span.overlaps(s) for s in found.spans)]
+        left = [a.span for a in self.aside if a.until > time.monotonic()]
         return [part for span in found.spans for part in gaps(span, left)]
 
-    def behind(self, closed: int, owed: Sequence[Span]) -> int:
+    def behind(self, owed: Sequence[Span]) -> int:
         """Count the closed windows that were never computed, of those that are owed."""
         newest = self.store.history.coverage.newest_end(FLEET_KPI.name, self.config.name)
-        first = owed[0].start if owed else closed
-        return max(0, closed - max(first, newest or 0)) // self.interval
+        first = owed[0].start if owed else self.seen
+        return max(0, self.seen - max(first, newest or 0)) // self.interval
 
-    def round(self, batch: Span, *, closed: int, n_behind: int, n_owed: int) -> Round:
+    def round(self, batch: Span, *, n_behind: int, n_owed: int) -> Round:
         """Bring a batch up to date; one that fails is left aside.
 
         Raises
@@ -93,7 +100,7 @@ class Work:
             self.leave_aside(batch)
             raise
         took = time.monotonic() - began
-        done = Round(batch, outcomes, took, closed, self.clock(), n_behind, n_owed)
+        done = Round(batch, outcomes, took, self.seen, self.clock(), n_behind, n_owed)
         if done.violations:
             self.leave_aside(batch)
         else:
@@ -102,10 +109,10 @@ class Work:
 
     def leave_aside(self, batch: Span) -> None:
         """Leave a batch aside for a while, longer each time."""
-        before = max((a.pause for a in self.aside if a.span.overlaps(batch)), default=0)
-        pause = min(2 * before, LONGEST_ASIDE_US) or SET_ASIDE_US
+        before = max((a.pause for a in self.aside if a.span.overlaps(batch)), default=0.0)
+        pause = min(max(ASIDE_S, 2 * before), LONGEST_ASIDE_S)
         self.aside = [a for a in self.aside if not a.span.overlaps(batch)]
-        self.aside.append(Aside(batch, self.clock() + pause, pause))
+        self.aside.append(Aside(batch, time.monotonic() + pause, pause))
 
 
 def next_batch(owed: Sequence[Span], interval: int) -> Span:

@@ -18,6 +18,7 @@ from fleet_dagster.model.tables import (
 )
 from fleet_dagster.refresh.currency import Currency
 from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.maintenance import expired_days
 from fleet_dagster.storage.store import Store
 
@@ -86,11 +87,6 @@ def owed_answers(store: Store, config: FleetConfig, now: int) -> Due:
     waiting = union([s for t in (SITE_KPI, ANOMALY_SCORE) for s in currency.stale(t, week)])
     ready = [part for s in currency.stale(AI_INFERENCE, week) for part in gaps(s, waiting)]
     return _due_of(store, config, ready, week)
-
-
-def live_key(fleet: str) -> str:
-    """Name the lease that a live engine holds while it keeps a fleet current."""
-    return f"live/{fleet}"
 
 
 def live_holder(store: Store, fleet: str) -> str | None:

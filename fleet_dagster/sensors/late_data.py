@@ -15,6 +15,7 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import FleetError
 from fleet_dagster.model.tables import FLEET_KPI, SITE_TELEMETRY
 from fleet_dagster.partitions import Partitions, instant, keys_touching, span_of
+from fleet_dagster.refresh.due import live_holder
 from fleet_dagster.refresh.touched import never_computed, standing_and_stale
 from fleet_dagster.resources import INBOX_KEY, RESOURCE_KEY
 from fleet_dagster.run_requests import storm_in, windows_run
@@ -152,13 +153,15 @@ def late_data_sensor(
 
 
 def changes_since(store: "Store", config: FleetConfig, cursor: Cursor, *, now: int) -> Changed:
-    """Ask the commit log what landed since a tick, and Currency which windows that no schedule serves have changed by it.
+    """Ask the commit log what landed since a tick, and Currency which windows that nobody serves have changed by it.
 
     Without a cursor everything is looked at once; nothing is replayed.
     """
     seq, landed = _landed_since(store, config, cursor)
     reach = floor_to(now - PATIENCE, config.interval_s * SECOND)
     settled = store.history.coverage.settled_through(config.name, FLEET_KPI.name)
+    if live_holder(store, config.name) is not None:
+        settled = None  # a live engine restates what it keeps current by itself
     whole = Span(0, max(0, reach, settled or 0))
     asked = union([s.clip(whole) for s in (*landed, *spans_of(cursor.asked))])
     stale: list[Span] = []
@@ -278,7 +281,7 @@ def _why_nothing(changed: Changed) -> str:
         return "Nothing requested: no partition of the fleet holds the windows that changed."
     if changed.expired:
         return "Nothing requested."
-    return "Nothing requested: no settled window has changed, and the schedule computes the others."
+    return "Nothing requested: no settled window has changed, and the schedule computes the others, or a live engine."
 
 
 def _refusals(changed: Changed, config: FleetConfig) -> list[str]:

@@ -13,6 +13,7 @@ from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import FLEET_KPI
 from fleet_dagster.partitions import Partitions, keys_touching
+from fleet_dagster.refresh.due import live_holder
 from fleet_dagster.refresh.storm_watch import Look, StormWatch
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.run_requests import windows_run
@@ -51,9 +52,10 @@ def storm_monitor(
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
         for episode in look.changed:
             context.log.info("fleet %s: %s", config.name, told(episode))
+        is_live = live_holder(store, config.name) is not None
         return dg.SensorResult(
             cursor=cursor,
-            run_requests=_runs(config, partitions, look.changed, now),
+            run_requests=[] if is_live else _runs(config, partitions, look.changed, now),
             asset_events=[
                 dg.AssetObservation(
                     asset_key(config, FLEET_KPI.name),

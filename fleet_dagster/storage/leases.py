@@ -31,6 +31,11 @@ def new_holder() -> str:
     return f"{_host()}:{os.getpid()}:{_started(os.getpid())}:{uuid.uuid4().hex[:8]}"
 
 
+def live_key(fleet: str) -> str:
+    """Name the lease that a live engine holds while it keeps a fleet current."""
+    return f"live/{fleet}"
+
+
 def is_here(holder: str) -> bool:
     """Tell whether a holder's process runs or ran on this host, so that its end can be seen from here."""
     return holder.rsplit(":", 3)[0] == _host()

@@ -24,6 +24,7 @@ from fleet_dagster.model.tables import (
 )
 from fleet_dagster.storage.anomalies import Incident, open_incidents
 from fleet_dagster.storage.history import Entry
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.site_status import last_published, published_fraction
 from fleet_dagster.storage.store import Store
 
@@ -91,6 +92,13 @@ class FleetStatus:
     newest_window_end: dt.datetime
     newest_telemetry: dt.datetime | None
     settled_through: dt.datetime | None
+    live_engine: str | None
+    """The live engine that keeps the fleet current; None where none is at work."""
+
+    def windows_behind(self, now: int) -> int:
+        """Count the windows that have ended by an instant and were never computed [us]."""
+        interval = self.window_end - self.window_start
+        return max(0, int((instant(now) - self.newest_window_end) / interval))
 
 
 def fleet_status(
@@ -136,6 +144,7 @@ def fleet_status(
         newest_window_end=instant(newest),
         newest_telemetry=_optional(newest_telemetry(store, fleet)),
         settled_through=_optional(watermark),
+        live_engine=store.door.leases.holder_of(live_key(fleet)),
     )
 
 

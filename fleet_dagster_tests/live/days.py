@@ -14,6 +14,7 @@ import pandas as pd
 from fleet_dagster.core.windows import Span
 from fleet_dagster.live.engine import Engine
 from fleet_dagster.live.events import Event, Kind
+from fleet_dagster.live.work import Work
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
@@ -95,8 +96,12 @@ def running(engine: Engine) -> Iterator[Engine]:
 def wait_current(engine: Engine, fleet: str = at.NAME) -> None:
     """Wait until a fleet's keeper owes nothing."""
     wait_until(lambda: fleet in engine.keepers and engine.keepers[fleet].is_keeping)
-    keeper = engine.keepers[fleet]
-    wait_until(lambda: not keeper.windows.owed() and not keeper.answers.owed())
+    works = (engine.keepers[fleet].windows, engine.keepers[fleet].answers)
+
+    def owes(work: Work) -> bool:
+        return bool(work.ask(work.store, work.config, work.closed()).spans)
+
+    wait_until(lambda: not any(owes(work) for work in works))
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
