@@ -170,7 +170,7 @@ def land(home: Path, work: Workload, *, days: int) -> None:
         past = list(Span(START, START + HISTORY_DAYS * DAY).days())
         batches = chain(
             landed_repeatedly(history, past),
-            *(landed_hours(replace(work, step_s=LEARNT_STEP_S), part) for part in _learnt(days)),
+            *(landed_hours(replace(work, step_s=LEARNT_STEP_S), part) for part in learnt(days)),
             landed_hours(work, span_of(days)),
         )
         for i, rows in enumerate(batches):
@@ -185,7 +185,7 @@ def land(home: Path, work: Workload, *, days: int) -> None:
             )
 
 
-def _learnt(days: int) -> list[Span]:
+def learnt(days: int) -> list[Span]:
     """Return the hours before the measured days that their baselines learn from, with a lead: without them nothing is scored."""
     history = Span(START, START + HISTORY_DAYS * DAY)
     trained = {training_day_in_force(START, day.start) for day in span_of(days).days()}

@@ -4,7 +4,7 @@ import argparse
 import datetime as dt
 from collections.abc import Callable
 
-from benchmarks import backfill, dashboard, everything, ingest, ledger, slots, start, streams
+from benchmarks import backfill, dashboard, everything, ingest, ledger, live, slots, start, streams
 from benchmarks.report import Result, as_markdown, record
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "P2": everything.p2,
     "P3": everything.p3,
     "P4": backfill.p4,
+    "P5": live.p5,
     "P6": ledger.p6,
     "P7": dashboard.p7,
     "P8": start.p8,
