@@ -26,7 +26,7 @@ _LOOK_S = 0.5
 @click.command()
 @click.option(
     "--fleet",
-    "fleets",
+    "names",
     metavar="NAME",
     multiple=True,
     help="Keep this fleet current; may be given several times. [default: all, those added later too]",
@@ -45,7 +45,7 @@ _LOOK_S = 0.5
 @installation_options
 @click.pass_obj
 def live(
-    place: Place, fleets: Sequence[str], *, wait_s: float, no_dagster: bool, as_json: bool
+    place: Place, names: Sequence[str], *, wait_s: float, no_dagster: bool, as_json: bool
 ) -> None:
     """Keep fleets current: every window is computed as soon as it has closed.
 
@@ -55,13 +55,13 @@ def live(
     from fleet_dagster.live.engine import Engine  # noqa: PLC0415 - help stays quick
 
     installation, tell = place.installation(), _said(as_json=as_json)
-    for name in fleets:
+    for name in names:
         installation.config(name)
     place.store()  # whatever is wrong with the storage is told now
     reports = None if no_dagster else _reports(installation, tell)
     engine = Engine(
         installation.store,
-        _followed(installation, fleets),
+        _followed(installation, names),
         tell,
         wait_s=wait_s,
         listeners=[reports.note] if reports else [],
@@ -72,22 +72,25 @@ def live(
 
 def _run(engine: "Engine", reports: "Reports | None") -> bool:
     """Run until asked to end; tells whether no fleet had to be left out."""
-    stopping, outcome = threading.Event(), [False]
+    stopping, over, outcome = threading.Event(), threading.Event(), [False]
 
     def work() -> None:
-        outcome[0] = engine.run(stopping)
+        try:
+            outcome[0] = engine.run(stopping)
+        finally:
+            over.set()
 
-    working = threading.Thread(target=work, name="live", daemon=True)
     telling = threading.Thread(target=reports.run, name="reports", daemon=True) if reports else None
     with interruptible():
-        working.start()
+        threading.Thread(target=work, name="live", daemon=True).start()
         if telling:
             telling.start()
+        # Waits for an event: a join that is interrupted may take a thread for ended that is not (CPython 3.11).
         with suppress(KeyboardInterrupt):
-            while working.is_alive():
-                working.join(_LOOK_S)
+            while not over.wait(_LOOK_S):
+                pass
         stopping.set()
-        working.join()
+        over.wait()
         if reports and telling:
             reports.stop()
             telling.join()

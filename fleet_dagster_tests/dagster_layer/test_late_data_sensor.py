@@ -32,6 +32,7 @@ from fleet_dagster.sensors.late_data import (
 )
 from fleet_dagster.sensors.requested import Request
 from fleet_dagster.storage.clock import now_us
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.maintenance import expire_telemetry
 from fleet_dagster.storage.restatements import earlier_rows
 from fleet_dagster.storage.store import Store
@@ -148,6 +149,15 @@ def test_before_anything_is_landed_a_tick_says_so_and_makes_the_watched_folder(
 ) -> None:
     assert "Nothing has landed" in sensor.tick().skip_message
     assert sensor.inbox.is_dir()
+
+
+def test_a_late_batch_is_left_to_a_live_engine_while_that_is_at_work(computed: Sensor) -> None:
+    computed.land_late(day_start(1) + HOUR + MINUTE, batch="late")
+    now = day_start(3) + HOUR
+    with computed.installation.store() as store:
+        with store.door.leases.hold([live_key("plant")]):
+            assert changes_since(store, computed.config, Cursor(0), now=now).windows == ()
+        assert changes_since(store, computed.config, Cursor(0), now=now).windows
 
 
 def test_a_late_batch_asks_for_its_partition_with_the_windows_as_a_tag(computed: Sensor) -> None:

@@ -10,6 +10,7 @@ from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
 from fleet_dagster.definitions import create_fleet
 from fleet_dagster.refresh.due import CATCH_UP_DAYS, Due, due
 from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.maintenance import expire_telemetry
 from fleet_dagster_tests.dagster_layer.plants import (
     SCENARIO,
@@ -138,6 +139,19 @@ def test_between_two_windows_there_is_nothing_to_do(tick: Tick) -> None:
     land(tick.installation, day_start(1), day_start(1) + HOUR)
     tick.refresh(day_start(1), day_start(1) + HOUR)
     assert "every closed window is current" in tick.at(day_start(1) + HOUR + MINUTE).skip_message
+
+
+def test_a_tick_leaves_to_a_live_engine_what_it_is_about_to_do(tick: Tick) -> None:
+    land(tick.installation, day_start(1), day_start(1) + HOUR)
+    tick.refresh(day_start(1), day_start(1) + HOUR - 3 * WINDOW)
+    assert tick.keys(day_start(1) + HOUR) == ["2026-01-02"]
+    with (
+        tick.installation.store() as store,
+        store.door.leases.hold([live_key("plant")]) as holder,
+    ):
+        said = tick.at(day_start(1) + HOUR).skip_message
+    assert said == f"fleet plant: the live engine {holder} keeps the fleet current"
+    assert tick.keys(day_start(1) + HOUR) == ["2026-01-02"]
 
 
 def test_late_telemetry_brings_back_its_day(tick: Tick) -> None:

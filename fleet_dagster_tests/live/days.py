@@ -20,7 +20,7 @@ from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 
 CONFIG = at.coarse()
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 @dataclass
