@@ -28,6 +28,7 @@ from fleet_dagster.model.retention import Retention
 from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import Defaults, KpiColumn, SourceMapping
 from fleet_dagster.model.streams import STREAMS
+from fleet_dagster.model.streamsight import NodeThresholds, StreamSightSettings
 from fleet_dagster.model.tables import TABLES, Column, Table
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -47,6 +48,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     Destination,
     AlertRules,
     AlertRule,
+    StreamSightSettings,
+    NodeThresholds,
 )
 
 

@@ -12,6 +12,7 @@ from fleet_dagster.core.alarm_budget import (
     probability_within_budget,
 )
 from fleet_dagster.core.tail import ALPHA
+from fleet_dagster.model.node_report import NODES, JudgedReport
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
     ANOMALY_SCORE,
@@ -27,6 +28,9 @@ ACCOUNTED = "every_snapshot_accounted_for"
 QUARANTINE_SHARE = "nothing_in_quarantine"
 ALARM_RATE = "alarm_rate_within_budget"
 SLOTS_ANSWER = "every_slot_answers"
+WITHIN_THRESHOLDS = "within_its_thresholds"
+NODE_OF: Mapping[Table, str] = {table: node for node, table in NODES.items()}
+"""The first table of each node, where its own thresholds are checked."""
 _CALM = (
     "- Brief anomalies are more than chance explains. Raise the threshold (`fleet config set {fleet} anomaly_threshold=0.7`), or, "
     "where a few sites make them (`worst_site`), let these forget what was normal: "
@@ -35,6 +39,11 @@ _CALM = (
 _RELEARN = (
     "- Most sites are anomalous for much of the time. Either the whole fleet has an incident (see `fleet_correlation`), or it runs "
     "differently now: `fleet config rebaseline SITE --fleet {fleet} --from DAY`, DAY being when that began."
+)
+_SLOW = (
+    "- Slow: see `node_duration_s` of its materializations over time, and what else runs on the machine; a lease that another "
+    "writer holds counts as time, too.\n- As it should be from now on: its next reports become the new normal. Other limits: "
+    "`streamsight` in the fleet's file."
 )
 
 
@@ -48,6 +57,14 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
             description="Nulls, ranges, allowed values and unique keys as the table defines them; rows that do not fit are not written.",
         )
     ]
+    if table in NODE_OF:
+        specs.append(
+            dg.AssetCheckSpec(
+                WITHIN_THRESHOLDS,
+                asset=key,
+                description=f"Warns when `{NODE_OF[table]}` was unusually slow, or beyond another of its thresholds (`streamsight` in the fleet's file).",
+            )
+        )
     if table is INGEST_STATS:
         specs.append(
             dg.AssetCheckSpec(
@@ -102,6 +119,41 @@ def results_of(
         results.append(_slots_answer(key.path[0], figures))
     over = dg.MetadataValue.text(_range_of(list(figures)))
     return [r._replace(asset_key=key, metadata={**r.metadata, "partitions": over}) for r in results]
+
+
+def thresholds_kept(
+    key: dg.AssetKey, table: Table, newest: JudgedReport | None
+) -> list[dg.AssetCheckResult]:
+    """Return the result of the check of a node's own thresholds, by its newest report; none of a table that has no such check.
+
+    What runs outside of Dagster reports with it, too: the judgement is all that it needs.
+    """
+    if table not in NODE_OF:
+        return []
+    if newest is None:
+        words = "It has not reported yet: nothing was to be computed"
+        return [
+            dg.AssetCheckResult(
+                check_name=WITHIN_THRESHOLDS, passed=True, description=words, asset_key=key
+            )
+        ]
+    report, found = newest.report, newest.judgement
+    score = {} if found.anomaly_score is None else {"anomaly_score": found.anomaly_score}
+    return [
+        dg.AssetCheckResult(
+            check_name=WITHIN_THRESHOLDS,
+            asset_key=key,
+            passed=not found.breaches,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(found.breaches) or "Within its thresholds",
+            metadata={
+                "windows": report.windows,
+                "window_duration_s": report.window_s,
+                **score,
+                "what_to_do": dg.MetadataValue.md(_SLOW if found.breaches else "Nothing."),
+            },
+        )
+    ]
 
 
 def _range_of(keys: Sequence[str]) -> str:

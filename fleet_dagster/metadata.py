@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fleet_dagster.core.windows import Span, iso, union
 from fleet_dagster.model.config import FleetConfig, Kpi
+from fleet_dagster.model.node_report import JudgedReport
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
@@ -91,6 +92,26 @@ def pictures(
         rows = store.lake.read(table, config.name, span, columns=list(SLOT_COLUMNS))
         return {"slots": dg.MetadataValue.md(slot_table(slot_health(rows)))}
     return {}
+
+
+def work_figures(reports: Sequence[JudgedReport]) -> Figures:
+    """Return what a node did in a run, in figures that plot over time; none where nothing was to be computed."""
+    if not reports:
+        return {}
+    done, newest = [one.report for one in reports], reports[-1]
+    n_windows = sum(own.windows for own in done)
+    scores = [s for one in reports if (s := one.judgement.anomaly_score) is not None]
+    lag_s = newest.report.lag_s
+    return {
+        "rows_in": sum(own.rows_in for own in done),
+        "rows_out": sum(own.rows_out for own in done),
+        "rows_shed": sum(own.shed for own in done),
+        "rows_quarantined": sum(own.quarantined for own in done),
+        "window_duration_s": sum(own.duration_s for own in done) / max(1, n_windows),
+        **({} if lag_s is None else {"lag_s": lag_s}),
+        **({"duration_anomaly_score": max(scores)} if scores else {}),
+        **({} if newest.report.watermark is None else {"watermark": iso(newest.report.watermark)}),
+    }
 
 
 def storm_state(storm: StormEpisode | None) -> Figures:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from fleet_dagster.core.windows import HOUR
 from fleet_dagster.live.engine import Engine
+from fleet_dagster.model.streamsight import NodeThresholds
 from fleet_dagster.storage import maintenance
 from fleet_dagster.storage.store import Store
 from fleet_dagster.training_sets.choice import Choice
 from fleet_dagster.training_sets.folder import TrainingFolder
 from fleet_dagster.training_sets.update import Writer
 from fleet_dagster_tests import installations as at
+from fleet_dagster_tests.node_reports import node_report
 from fleet_dagster_tests.refresh.event_week import EventWeek
 
 
@@ -93,3 +95,12 @@ def training_set(home: Path, folder: Path, die_at: int) -> None:
     with Store.at(home) as store:
         writer = Writer(store, config, TrainingFolder(folder), progress=progress)
         writer.update(Choice.of(config), at.FIRST)
+
+
+def report(lake: str, control: str, number: int, n_reports: int) -> None:
+    """Record reports of two nodes."""
+    with Store.of(lake, control) as store:
+        for n in range(n_reports):
+            for node in ("site_ingest", "fleet_aggregator"):
+                done = node_report(node=node, rows_in=1000 * number + n)
+                store.node_reports.record(done, NodeThresholds())

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from fleet_dagster import checks
-from fleet_dagster.assets.shell import Step
+from fleet_dagster.assets.shell import Done, Step
 from fleet_dagster.assets.spec import asset_key, asset_spec
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import RuleError
@@ -106,7 +106,9 @@ def _router(config: FleetConfig, partitions: Partitions) -> dg.OpDefinition:
     def router(context: dg.AssetExecutionContext) -> RoutedSpan:
         step = Step.of(context, config, partitions)
         changed = _overrides(config, context.run.run_config)
-        routed = route_span(step.refresh(), step.whole, changed)
+        observer = step.observer()
+        with observer.refreshing(step.whole, source="run", run_id=context.run.run_id):
+            routed = route_span(step.refresh(observer), step.whole, changed)
         for (
             slot_id,
             change,
@@ -176,14 +178,14 @@ def _collector(
         answers: list[tuple[int, SlotAnswers | None]],
     ) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
         step = Step.of(context, config, partitions)
-        began = time.perf_counter()
-        outcome = record_answers(
-            step.refresh(), routed, {n: own for n, own in answers if own is not None}
-        )
+        began, observer = time.perf_counter(), step.observer()
+        given = {n: own for n, own in answers if own is not None}
+        with observer.refreshing(step.whole, source="run", run_id=context.run.run_id):
+            outcome = record_answers(step.refresh(observer), routed, given)
         if routed.overrides:
             context.log.info("run %s was a trial; what stands was not touched", context.run.run_id)
             return
-        made = step.report(outcome, time.perf_counter() - began)
+        made = step.report(outcome, Done(_NODE, time.perf_counter() - began, observer.judged))
         if not outcome.violations:
             yield dg.Output(None, "result")
         yield from (result._replace(asset_key=key) for result in made.check_results or ())

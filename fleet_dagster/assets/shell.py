@@ -10,15 +10,19 @@ from fleet_dagster import checks
 from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key, asset_spec
 from fleet_dagster.core.windows import SECOND, Span
-from fleet_dagster.metadata import partition_figures, pictures, storm_state
+from fleet_dagster.metadata import partition_figures, pictures, storm_state, work_figures
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.node_report import JudgedReport
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, Table
 from fleet_dagster.partitions import Partitions, closed_span, partitions_per_run, span_of
+from fleet_dagster.refresh.node_work import Observe, unobserved
 from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.resources import RESOURCE_KEY
 from fleet_dagster.run_requests import STORM_CONFIG
 from fleet_dagster.storage.store import Store
+from fleet_dagster.telemetry.observer import Observer, standing
+from fleet_dagster.telemetry.otlp import exporter
 from fleet_dagster.views.score_figures import Figures
 
 RECOMPUTE_TAG = "fleet/recompute"
@@ -60,16 +64,31 @@ def node_assets(
     def shell(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         step = Step.of(context, config, partitions)
         step.warn_of_unknown_storm()
-        began = time.perf_counter()
-        outcomes = refresh(step.refresh(), step.whole)
-        duration_s = time.perf_counter() - began
+        began, observer = time.perf_counter(), step.observer()
+        with observer.refreshing(step.whole, source="run", run_id=context.run.run_id):
+            outcomes = refresh(step.refresh(observer), step.whole)
+        done = Done(name, time.perf_counter() - began, observer.judged)
         for outcome in outcomes:
             if keys[outcome.table] in context.selected_asset_keys:
-                yield step.report(outcome, duration_s)
+                yield step.report(outcome, done)
             elif outcome.violations:
                 context.log.error("%s: %s", outcome.table.name, "; ".join(outcome.violations))
 
     return shell
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a node's refresh took, and what was reported meanwhile."""
+
+    node: str
+    duration_s: float
+    reports: Sequence[JudgedReport]
+
+    @property
+    def own(self) -> list[JudgedReport]:
+        """The node's own reports: baselines that it had to train first are not among them."""
+        return [one for one in self.reports if one.report.node == self.node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +116,11 @@ class Step:
         spans = self.spans.values()
         return Span(min(s.start for s in spans), max(s.end for s in spans))
 
-    def refresh(self) -> Refresh:
+    def observer(self) -> Observer:
+        """Return what takes and judges the nodes' reports."""
+        return Observer(self.store, self.config, otlp=exporter(), say=self.context.log.warning)
+
+    def refresh(self, observe: Observe = unobserved) -> Refresh:
         """Return the refresh that does the work, telling the run's log how far it is."""
         return Refresh(
             self.store,
@@ -105,6 +128,8 @@ class Step:
             run_id=self.context.run.run_id,
             recompute=self.context.run.tags.get(RECOMPUTE_TAG) == "true",
             progress=self._log_progress,
+            observe=observe,
+            source="run",
         )
 
     def warn_of_unknown_storm(self) -> None:
@@ -120,7 +145,7 @@ class Step:
                 ", ".join(recorded[-3:]) or "none",
             )
 
-    def report(self, outcome: Outcome, duration_s: float) -> "dg.MaterializeResult[None]":
+    def report(self, outcome: Outcome, done: Done) -> "dg.MaterializeResult[None]":
         """Tell Dagster what one table holds now, partition by partition, and how its checks went."""
         key = asset_key(self.config, outcome.table.name)
         written = [s for r in outcome.reports for s in (*r.appended, *r.restated)]
@@ -128,7 +153,8 @@ class Step:
             self.store, outcome.table, self.config.name, self.spans, written
         )
         of_the_run = {
-            "node_duration_s": duration_s,
+            "node_duration_s": done.duration_s,
+            **work_figures(done.own),
             **(storm_state(self._storm) if outcome.table is FLEET_KPI else {}),
             "table_uri": dg.MetadataValue.path(self.store.lake.uri(outcome.table)),
         }
@@ -148,11 +174,18 @@ class Step:
             asset_key=key,
             check_results=[
                 result
-                for result in checks.results_of(key, outcome, figures)
+                for result in [
+                    *checks.results_of(key, outcome, figures),
+                    *checks.thresholds_kept(key, outcome.table, self._newest(done)),
+                ]
                 if dg.AssetCheckKey(key, str(result.check_name))
                 in self.context.selected_asset_check_keys
             ],
         )
+
+    def _newest(self, done: Done) -> JudgedReport | None:
+        """Return the node's newest report: of this run, or, where nothing was to be computed, the one before."""
+        return done.own[-1] if done.own else standing(self.store, self.config.name).get(done.node)
 
     @property
     def _storm(self) -> StormEpisode | None:

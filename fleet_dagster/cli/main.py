@@ -65,6 +65,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "alerts:alerts",
         "Show what needs somebody, acknowledge and silence alerts, and send messages.",
     ),
+    "metrics": (
+        "metrics:metrics",
+        "Print the figures of all fleets and their nodes in OpenMetrics' text format, or serve them to Prometheus.",
+    ),
     "witness": (
         "witness:witness",
         "Vouch for other people's ledgers: that they only grew, and nothing in them was rewritten.",

@@ -24,6 +24,7 @@ from fleet_dagster.model.retention import Retention
 from fleet_dagster.model.rules import refuse_broken
 from fleet_dagster.model.slots import AIModelSlot
 from fleet_dagster.model.source import SourceMapping, ZoneName
+from fleet_dagster.model.streamsight import StreamSightSettings
 from fleet_dagster.model.tables import N_KPIS, UNMAPPED
 
 FleetName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
@@ -191,6 +192,8 @@ class FleetConfig(Frozen):
     """Who is told what, and when."""
     ledger: LedgerSettings = LedgerSettings()
     """The history of fleet_kpi that cannot be rewritten silently, and who witnesses it."""
+    streamsight: StreamSightSettings = StreamSightSettings()
+    """What is measured of every node, and when it is a warning."""
 
     @model_validator(mode="before")
     @classmethod

@@ -159,3 +159,7 @@ class DashboardError(FleetError, ValueError):
     def __init__(self, what: str, problem: str, advice: str) -> None:
         self.what, self.problem, self.advice = what, problem, advice
         super().__init__(f"{what}: {problem}. {advice}.")
+
+
+class TelemetryError(FleetError, OSError):
+    """Figures cannot be served or sent as asked."""

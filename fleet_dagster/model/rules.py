@@ -9,6 +9,7 @@ from fleet_dagster.model.errors import RuleError
 from fleet_dagster.model.features import unknown_sources
 from fleet_dagster.model.ledger import ledger_problems
 from fleet_dagster.model.profiles import PROFILES
+from fleet_dagster.model.streamsight import streamsight_problems
 from fleet_dagster.model.tables import ALL_DOMAINS
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ def broken_rules(config: "FleetConfig") -> list[Rule]:
     """Return the rules that a configuration breaks; empty where all values go together."""
     checks = (_size_rules, _repeat_rules, _reference_rules, _slot_rules, _date_rules, _weight_rules)
     found = [rule for check in checks for rule in check(config)]
-    return [*found, *alert_problems(config.alerts), *ledger_problems(config.ledger)]
+    return [
+        *found,
+        *alert_problems(config.alerts),
+        *ledger_problems(config.ledger),
+        *streamsight_problems(config.streamsight),
+    ]
 
 
 def doubts(config: "FleetConfig") -> list[Rule]:

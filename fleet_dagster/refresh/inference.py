@@ -15,6 +15,7 @@ from fleet_dagster.model.features import MAX_REACH
 from fleet_dagster.model.tables import AI_INFERENCE
 from fleet_dagster.nodes.ai_inference import Routed, collected
 from fleet_dagster.refresh.chunks import chunks
+from fleet_dagster.refresh.node_work import NodeWork
 from fleet_dagster.refresh.refresh import Block, Outcome, Refresh
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import now_us
@@ -42,6 +43,8 @@ class RoutedSpan:
     chunks: tuple[Chunk, ...]
     overrides: Mapping[int, Override]
     """Slots that are changed for this run; where there are any, the run is a trial."""
+    work: NodeWork
+    """What the node has done so far, from its first step on."""
 
 
 SlotAnswers = Sequence[Sequence[Answers]]
@@ -55,16 +58,17 @@ def route_span(refresh: Refresh, span: Span, overrides: Mapping[int, Override]) 
     """
     refresh.baselines(refresh.fed_span(span))
     own = replace(refresh, recompute=True) if overrides else refresh
+    work = own.work("ai_inference", (AI_INFERENCE,))
     fleet, wanted = own.round((AI_INFERENCE,), span, is_first=True)
     routed = []
     for part in chunks(fleet, AI_INFERENCE, wanted):
         own.refuse(expired_days(own.store, own.name, part))
-        block = Block.now(own.store, own.config)
+        block = Block.now(own.store, own.config, work.tally)
         covered = block.currency.pieces(AI_INFERENCE, part, landing=block.landing)
         reach = MAX_REACH if overrides else None
         routed.append(Chunk(part, own.routed(block, part, reach=reach), covered))
         own.progress("ai_model_router", part, span)
-    return RoutedSpan(span, tuple(routed), overrides)
+    return RoutedSpan(span, tuple(routed), overrides, work)
 
 
 def ask_slot(refresh: Refresh, routed: RoutedSpan, slot_id: int) -> SlotAnswers:
@@ -102,11 +106,13 @@ def record_answers(
             report, found = refresh.write(
                 block, AI_INFERENCE, rows, chunk.covered, chunk.span, holder=holder
             )
+        routed.work.tally.made(AI_INFERENCE, rows)
         reports += [report] if report else []
         wrong += found
         computed.append(chunk.span)
     refresh.store.history.coverage.settle(refresh.name, [AI_INFERENCE.name], refresh.settled_end())
     done = tuple(union(computed))
+    refresh.tell(routed.work, routed.span, done, reports)
     return Outcome(AI_INFERENCE, routed.span, done, tuple(reports), tuple(wrong))
 
 

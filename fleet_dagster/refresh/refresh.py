@@ -29,6 +29,7 @@ from fleet_dagster.model.lookbacks import (
     persistence_lookback,
     scoring_lookback,
 )
+from fleet_dagster.model.node_report import Source
 from fleet_dagster.model.tables import (
     AI_INFERENCE,
     ALL_DOMAINS,
@@ -58,6 +59,7 @@ from fleet_dagster.nodes.site_ingest import Ingested
 from fleet_dagster.refresh.baselines import StoredModels, stored_models
 from fleet_dagster.refresh.chunks import chunks
 from fleet_dagster.refresh.currency import Currency, compares
+from fleet_dagster.refresh.node_work import NodeWork, Observe, Tally, unobserved
 from fleet_dagster.refresh.touched import standing_part
 from fleet_dagster.storage.arrow import schema_of
 from fleet_dagster.storage.clock import Clock, now_us
@@ -119,6 +121,9 @@ class Refresh:
     threads: Executor | None = None
     progress: Progress = field(default=lambda _node, _chunk, _span: None)
     clock: Clock = now_us
+    observe: Observe = unobserved
+    """Called with what each node did, when it did anything."""
+    source: Source = "cli"
     samples: training.Samples = field(default_factory=training.Samples, repr=False)
     models: StoredModels = field(default_factory=StoredModels, repr=False)
 
@@ -291,6 +296,7 @@ class Refresh:
         compute: "Callable[[Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[Outcome]:
         self.store.registry.ensure(self.config)
+        work = self.work(node, tables)
         reports: dict[str, list[WriteReport]] = {t.name: [] for t in tables}
         wrong: dict[str, list[str]] = {t.name: [] for t in tables}
         computed: list[Span] = []
@@ -301,12 +307,13 @@ class Refresh:
             computed += wanted
             parts = wanted if tables is BASELINES else chunks(fleet, tables[0], wanted)
             for chunk in parts:
-                for table, report, found in self._refresh_chunk(tables, chunk, compute):
+                for table, report, found in self._refresh_chunk(work, chunk, compute):
                     reports[table.name] += [report] if report else []
                     wrong[table.name] += found
                 self.progress(node, chunk, span)
         self.store.history.coverage.settle(self.name, [t.name for t in tables], self.settled_end())
         done = tuple(union(computed))
+        self.tell(work, span, done, [r for own in reports.values() for r in own])
         return [
             Outcome(t, span, done, tuple(reports[t.name]), tuple(wrong[t.name])) for t in tables
         ]
@@ -333,16 +340,33 @@ class Refresh:
             self.store.history.coverage.confirm(name, self.name, gaps(whole, parts), landing)
         return union([part for parts in stale.values() for part in parts])
 
+    def work(self, node: str, tables: Sequence[Table]) -> NodeWork:
+        """Begin to count what a node does."""
+        return NodeWork(self.config, node, tables, self.source, self.run_id, self.clock())
+
+    def tell(
+        self, work: NodeWork, span: Span, computed: Sequence[Span], reports: Sequence[WriteReport]
+    ) -> None:
+        """Report what a node did, if it did anything, to whoever observes this refresh."""
+        if computed and self.observe is not unobserved:
+            n_written = sum(r.rows_written for r in reports)
+            self.observe(
+                work.report(
+                    self.store.history, span, computed, rows_out=n_written, now=self.clock()
+                )
+            )
+
     def _refresh_chunk(
         self,
-        tables: Sequence[Table],
+        work: NodeWork,
         chunk: Span,
         compute: "Callable[[Block, Span], Sequence[pd.DataFrame]]",
     ) -> list[tuple[Table, WriteReport | None, list[str]]]:
         """Compute and write one chunk, while no other run does; what another run did meanwhile is not done again."""
         done: list[tuple[Table, WriteReport | None, list[str]]] = []
+        tables = work.tables
         with self.store.door.hold(tables, self.name, chunk) as holder:
-            block = Block.now(self.store, self.config)
+            block = Block.now(self.store, self.config, work.tally)
             if not self.recompute and not any(block.currency.stale(t, chunk) for t in tables):
                 return done
             if tables is not BASELINES:
@@ -351,6 +375,7 @@ class Refresh:
             covered = [block.currency.pieces(t, chunk, landing=block.landing) for t in tables]
             computed = compute(block, chunk)
             for table, frame, pieces in zip(tables, computed, covered, strict=True):
+                work.tally.made(table, frame)
                 report, found = self.write(block, table, frame, pieces, chunk, holder=holder)
                 done.append((table, report, found))
         return done
@@ -397,7 +422,12 @@ class Refresh:
         """
         stale = self._unreadable(block, table, span)
         parts = [
-            (gap, self.store.frame(table, self.name, gap, columns=columns, where=where))
+            (
+                gap,
+                block.tally.taken(
+                    self.store.frame(table, self.name, gap, columns=columns, where=where)
+                ),
+            )
             for gap in gaps(span, stale)
         ]
         wanted = slice(None) if columns is None else list(columns)
@@ -466,7 +496,9 @@ class Refresh:
         """
         stale = self._unreadable(block, ANOMALY_SCORE, span)
         fresh = [
-            self.store.frame(ANOMALY_SCORE, self.name, gap, where=pc.field("is_anomalous"))
+            block.tally.taken(
+                self.store.frame(ANOMALY_SCORE, self.name, gap, where=pc.field("is_anomalous"))
+            )
             for gap in gaps(span, stale)
         ]
         if not stale:
@@ -561,12 +593,14 @@ class Block:
     landing: int
     read: training.ReadTelemetry
     currency: Currency
+    tally: Tally
 
     @classmethod
-    def now(cls, store: Store, config: FleetConfig) -> "Block":
+    def now(cls, store: Store, config: FleetConfig, tally: Tally | None = None) -> "Block":
         """Look at the inputs as they stand now."""
         store.door.refuse_lost_commits(SITE_TELEMETRY)
         landing = store.history.landing_version(config.name)
-        read = store.telemetry_reader(config.name)
+        counts = Tally() if tally is None else tally
+        read = counts.counting(store.telemetry_reader(config.name))
         fleet = store.registry.fleet(config)
-        return cls(fleet, landing, read, Currency(fleet, store.history))
+        return cls(fleet, landing, read, Currency(fleet, store.history), counts)

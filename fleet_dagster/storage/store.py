@@ -19,6 +19,7 @@ from fleet_dagster.storage.door import Checkpoint, Door
 from fleet_dagster.storage.history import History
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.landing import Landing
+from fleet_dagster.storage.node_reports import NodeReports
 from fleet_dagster.storage.registry import Registry
 from fleet_dagster.storage.storms import Storms
 from fleet_dagster.storage.trials import Trials
@@ -106,6 +107,11 @@ class Store:
     def cursors(self) -> Cursors:
         """How far consumers of streams have come."""
         return self.history.cursors
+
+    @cached_property
+    def node_reports(self) -> NodeReports:
+        """What nodes reported of their work."""
+        return NodeReports(self.control)
 
     @cached_property
     def storms(self) -> Storms:

@@ -43,6 +43,10 @@ class Subscription:
         else:
             self._move(seq - 1, part_seq=seq, part_until=delivery.span.end, also=also)
 
+    def passed(self, seq: int, *, also: Also = _nothing) -> None:
+        """Record that all entries up to a number were consumed, by whoever needs none of their rows; in the same transaction, do `also`."""
+        self._move(seq, also=also)
+
     def rewind(self, position: int) -> None:
         """Go on after entry `position`, whether that lies behind or ahead."""
         self._move(position)

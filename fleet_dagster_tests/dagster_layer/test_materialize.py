@@ -25,7 +25,7 @@ from fleet_dagster_tests.dagster_layer.plants import (
 )
 
 UNTRAINED = ("baseline", "baseline_model", "fleet_correlation")
-WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm"}
+WORDS = {"table_uri", "worst_region", "ingestion_mode_newest", "storm", "watermark"}
 WORDS |= {"worst_site", "worst_sites", "open_incidents"}
 
 

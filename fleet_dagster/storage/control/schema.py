@@ -382,3 +382,14 @@ node_totals = sa.Table(
     sa.Column("began_at", BigInt, nullable=False),
 )
 """Counters of each node since they began: runs are processes that end, and none of them could be asked for a total."""
+
+stream_totals = sa.Table(
+    "stream_totals",
+    metadata,
+    sa.Column("fleet", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("windows", BigInt, nullable=False),
+    sa.Column("began_at", BigInt, nullable=False),
+)
+"""Windows of each stream that were ever appended, restated or removed, as its consumer `streamsight` counted them."""

@@ -1,0 +1,1 @@
+"""StreamSight: what every node reports, stored, judged, exposed at /metrics and exported over OTLP."""
