@@ -23,6 +23,7 @@ from fleet_dagster.model.alerts import (
 )
 from fleet_dagster.model.config import FleetConfig, Kpi, RegionMapping
 from fleet_dagster.model.features import MAX_REACH, SITE_SOURCES
+from fleet_dagster.model.ledger import LedgerSettings, LedgerWitness
 from fleet_dagster.model.profiles import PRESETS, PROFILES, FleetProfile, HealthWeights
 from fleet_dagster.model.retention import Retention
 from fleet_dagster.model.slots import AIModelSlot
@@ -30,6 +31,7 @@ from fleet_dagster.model.source import Defaults, KpiColumn, SourceMapping
 from fleet_dagster.model.streams import STREAMS
 from fleet_dagster.model.streamsight import NodeThresholds, StreamSightSettings
 from fleet_dagster.model.tables import TABLES, Column, Table
+from fleet_dagster.telemetry.metrics import METRICS, Metric
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEAD = "<!-- Written by docs/generate.py. Change the code, not this page. -->\n"
@@ -48,6 +50,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     Destination,
     AlertRules,
     AlertRule,
+    LedgerSettings,
+    LedgerWitness,
     StreamSightSettings,
     NodeThresholds,
 )
@@ -59,6 +63,7 @@ def pages() -> dict[str, str]:
         "configuration.md": _configuration(),
         "features.md": _features(),
         "tables.md": _tables(),
+        "metrics.md": _metrics(),
         "cli.md": _command_line(),
         "fleet.schema.json": schema_text(),
     }
@@ -258,6 +263,25 @@ def _range(column: Column) -> str:
     low = "" if column.lo is None else f"from {column.lo:g}"
     high = "" if column.hi is None else f"to {column.hi:g}"
     return " ".join(word for word in (unit, low, high) if word)
+
+
+def _metrics() -> str:
+    intro = (
+        "# Metrics\n\n`/metrics` answers in OpenMetrics' text format, or in Prometheus' classic one, as the header `Accept` asks for. "
+        "Counters are kept in the control database: they go on where they were, whichever processes computed and whichever one is "
+        "asked. How to [watch with Prometheus and OTLP](../how-to/watch-with-prometheus-and-otlp.md).\n"
+    )
+    rows = [
+        (_series(m), m.kind, ", ".join(f"`{x}`" for x in m.labels), m.meaning)
+        for m in METRICS.values()
+    ]
+    table = _table(("series", "type", "labels", "meaning"), rows)
+    return f"{_HEAD}{intro}\n{table}"
+
+
+def _series(metric: Metric) -> str:
+    """Return the names to query; when a counter began is left out."""
+    return " ".join(f"`{name}`" for name in metric.series if not name.endswith("_created"))
 
 
 def _command_line() -> str:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from fleet_dagster.storage.control.schema import intents
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.store import Store
+from fleet_dagster.telemetry import otlp
 
 _FREE_GB = 1.0
 _BEHIND = 10
@@ -58,6 +59,7 @@ def doctor(place: Place, *, port: int, as_json: bool) -> None:
         _space(installation.home),
         _fleets(installation),
         *_storage(installation),
+        *_telemetry(place.environment()),
         _port(port),
     ]
     if as_json:
@@ -197,6 +199,16 @@ def _live(installation: Installation, store: Store) -> list[Finding]:
         said = f"{holder}, {counted(behind, 'window')} behind"
         found.append(Finding(f"live {name}", is_fine, said, advice))
     return found
+
+
+def _telemetry(environment: Mapping[str, str]) -> list[Finding]:
+    """Look at what is to be sent over OTLP, where anything is."""
+    signals = otlp.wanted(environment)
+    if not signals:
+        return []
+    problem = otlp.problem(environment)
+    found = problem or f"sends {' and '.join(signals).lower()}"
+    return [Finding("otlp", not problem, found)]
 
 
 def _port(port: int) -> Finding:

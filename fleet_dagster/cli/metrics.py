@@ -49,7 +49,7 @@ def metrics(place: Place, *, is_server: bool, host: str, port: int) -> None:
 
 
 def _serve(exposition: "Exposition", host: str, port: int) -> None:
-    from fleet_dagster.telemetry.serving import listening, web_server  # noqa: PLC0415
+    from fleet_dagster.telemetry.serving import application, listening, web_server  # noqa: PLC0415
 
     token = os.environ.get(TOKEN, "")
     if host not in _LOCAL and not token:
@@ -58,5 +58,5 @@ def _serve(exposition: "Exposition", host: str, port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         note(f"Figures are at http://{shown}:{sock.getsockname()[1]}/metrics. Ctrl-C ends this.")
         with suppress(KeyboardInterrupt), interruptible():
-            web_server(exposition, token).run(sockets=[sock])
+            web_server(application(exposition, token)).run(sockets=[sock])
     note("Ended.")

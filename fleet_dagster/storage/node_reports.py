@@ -19,7 +19,7 @@ from fleet_dagster.storage.control.schema import node_reports, node_totals
 
 KEPT = 2_000
 """Reports kept of each node."""
-BOUNDS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+BOUNDS_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Upper bounds of the classes that durations for each window are counted in; the last class has none. [s]"""
 _SUMS = ("windows", "rows_in", "rows_out", "shed", "quarantined", "duration_us")
 _COPIED = (
@@ -53,18 +53,15 @@ class NodeReports:
     def __init__(self, control: Control) -> None:
         self.control = control
 
-    def record(
-        self, report: NodeReport, thresholds: NodeThresholds, *, recorded_at: int | None = None
-    ) -> JudgedReport:
+    def record(self, report: NodeReport, thresholds: NodeThresholds) -> JudgedReport:
         """Judge a report by the node's last ones, store it, and add it to the totals; returns it with the judgement."""
         past = self.past(report, thresholds.baseline_window)
         judged = JudgedReport(report, judge(report, past, thresholds))
         with self.control.transaction() as tx:
             # PostgreSQL's writers do not queue up by themselves, and a first row would be inserted twice.
             self.control.serialize(tx, "node_reports")
-            row = _row(judged, now_us() if recorded_at is None else recorded_at)
-            tx.execute(sa.insert(node_reports), [row])
-            _add(tx, judged, row["recorded_at"])
+            tx.execute(sa.insert(node_reports), [_row(judged)])
+            _add(tx, judged)
             _prune(tx, report)
         return judged
 
@@ -118,11 +115,11 @@ class NodeReports:
         ]
 
 
-def _row(judged: JudgedReport, recorded_at: int) -> dict[str, object]:
+def _row(judged: JudgedReport) -> dict[str, object]:
     report, found = judged.report, judged.judgement
     return {
         **{name: getattr(report, name) for name in _COPIED},
-        "recorded_at": recorded_at,
+        "recorded_at": report.started_at + report.duration_us,
         "span_start": report.start,
         "span_end": report.end,
         "anomaly_score": found.anomaly_score,
@@ -130,7 +127,7 @@ def _row(judged: JudgedReport, recorded_at: int) -> dict[str, object]:
     }
 
 
-def _add(tx: sa.Connection, judged: JudgedReport, now: object) -> None:
+def _add(tx: sa.Connection, judged: JudgedReport) -> None:
     report = judged.report
     own = (node_totals.c.fleet == report.fleet, node_totals.c.node == report.node)
     stored = tx.execute(sa.select(node_totals.c.durations).where(*own)).scalar()
@@ -140,7 +137,7 @@ def _add(tx: sa.Connection, judged: JudgedReport, now: object) -> None:
     added = {name: getattr(report, name) for name in _SUMS}
     added |= {"reports": 1, "breaches": len(judged.judgement.breaches)}
     if stored is None:
-        first = {"fleet": report.fleet, "node": report.node, "began_at": now}
+        first = {"fleet": report.fleet, "node": report.node, "began_at": now_us()}
         tx.execute(sa.insert(node_totals), [{**first, **added, "durations": json.dumps(counts)}])
         return
     sums = {name: node_totals.c[name] + value for name, value in added.items()}

@@ -7,6 +7,7 @@ that have an end, and goes out from threads of its own: a collector that is slow
 import atexit
 import functools
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.util.types import AttributeValue
 
+_log = logging.getLogger(__name__)
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SIGNALS = ("TRACES", "METRICS")
 EXTRA = "otlp"
@@ -70,8 +72,10 @@ def problem(environment: Mapping[str, str]) -> str:
 @functools.cache
 def exporter() -> "Otlp | None":
     """Return what sends for this process, made from its environment at the first call; None where nothing is to be sent."""
-    signals = wanted(os.environ)
-    if not signals or problem(os.environ):
+    signals, wrong = wanted(os.environ), problem(os.environ)
+    if wrong:
+        _log.warning("OpenTelemetry: %s", wrong)
+    if not signals or wrong:
         return None
     made = Otlp(signals, os.environ)
     atexit.register(made.end)

@@ -43,11 +43,11 @@ def application(exposition: Exposition, token: str = "") -> Starlette:
     )
 
 
-def web_server(exposition: Exposition, token: str = "") -> uvicorn.Server:
-    """Return the web server, not yet at work."""
+def web_server(app: Starlette) -> uvicorn.Server:
+    """Return the web server of an application, not yet at work."""
     return uvicorn.Server(
         uvicorn.Config(
-            application(exposition, token),
+            app,
             http="h11",
             loop="asyncio",
             ws="none",

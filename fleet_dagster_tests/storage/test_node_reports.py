@@ -29,7 +29,7 @@ def reports(tmp_path: Path) -> Iterator[NodeReports]:
 
 def test_a_report_is_read_as_it_was_recorded(reports: NodeReports) -> None:
     report = node_report()
-    done = reports.record(report, DEFAULT, recorded_at=report.started_at + report.duration_us)
+    done = reports.record(report, DEFAULT)
     assert reports.newest("plant") == {"fleet_aggregator": done}
     assert done.report == report
     assert reports.newest("another") == {}
