@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as classic_f
 
 from fleet_dagster.core.windows import DAY, HOUR, Span
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.tables import FLEET_KPI, REGION_KPI, SITE_KPI
+from fleet_dagster.model.tables import ANOMALY_SCORE, FLEET_KPI, REGION_KPI, SITE_KPI
 from fleet_dagster.storage.leases import Leases
 from fleet_dagster.storage.status import fleet_status
 from fleet_dagster.storage.store import Store
@@ -245,3 +245,17 @@ def test_the_age_of_telemetry_is_counted_from_the_newest_snapshot(quiet: Store) 
     newest = quiet.history.newest_landed("plant")
     assert newest is not None
     assert figures(quiet, CONFIG)["fleet_telemetry_age_seconds",] == max(0, NOW - newest) / 1e6
+
+
+def test_sites_that_are_scored_have_their_scores(tmp_path: Path, config: FleetConfig) -> None:
+    day = at.days(4, 5)
+    with Store.at(at.new_home(tmp_path)) as own:
+        at.put_model(own)
+        at.land(own, config, at.telemetry(5, step_s=600), batch_id="first")
+        compute(own, config, Span(day.start, day.start + HOUR))
+        found = figures(own, config)
+        rows = at.rows_of(own, ANOMALY_SCORE, Span(day.start + HOUR // 2, day.start + HOUR))
+    whole = rows[rows["domain"] == "all"]
+    shown = {k[2]: v for k, v in found.items() if k[0] == "fleet_site_anomaly_score"}
+    assert shown == dict(zip(whole["site_id"], whole["score"], strict=True))
+    assert found["fleet_anomalous_sites",] == whole["is_anomalous"].sum()
