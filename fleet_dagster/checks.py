@@ -105,10 +105,14 @@ def specs_of(key: dg.AssetKey, table: Table) -> list[dg.AssetCheckSpec]:
 
 
 def results_of(
-    key: dg.AssetKey, outcome: Outcome, figures: Mapping[str, Figures]
+    key: dg.AssetKey,
+    outcome: Outcome,
+    figures: Mapping[str, Figures],
+    *,
+    newest: JudgedReport | None = None,
 ) -> list[dg.AssetCheckResult]:
-    """Return the results of one table's checks, over all partitions of a run together."""
-    results = [fits(outcome)]
+    """Return the results of one table's checks, over all partitions of a run together; `newest` is its node's newest report."""
+    results = [fits(outcome), *thresholds_kept(key, outcome.table, newest)]
     if outcome.table is INGEST_STATS:
         results.append(_accounted(figures))
     if outcome.table is QUARANTINE:

@@ -174,10 +174,7 @@ class Step:
             asset_key=key,
             check_results=[
                 result
-                for result in [
-                    *checks.results_of(key, outcome, figures),
-                    *checks.thresholds_kept(key, outcome.table, self._newest(done)),
-                ]
+                for result in checks.results_of(key, outcome, figures, newest=self._newest(done))
                 if dg.AssetCheckKey(key, str(result.check_name))
                 in self.context.selected_asset_check_keys
             ],

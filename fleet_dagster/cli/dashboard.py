@@ -19,7 +19,10 @@ from fleet_dagster.cli.terminal import note
 from fleet_dagster.core.windows import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from starlette.requests import Request
+    from starlette.routing import Route
 
     from fleet_dagster.model.config import FleetConfig
     from fleet_dagster.storage.installation import Installation
@@ -82,11 +85,12 @@ def dashboard(
     from fleet_dagster.dashboard.application import application  # noqa: PLC0415 - help stays quick
     from fleet_dagster.dashboard.serving import listening, web_server  # noqa: PLC0415
 
-    store = place.store()
+    store, fleets = place.store(), StandingFleets(place.installation())
     made = application(
         store,
-        StandingFleets(place.installation()),
+        fleets,
         dagster_url=_dagster(dagster_url, host),
+        extra_routes=[_metrics(store, fleets)],
     )
     server = web_server(
         made.app,
@@ -132,6 +136,18 @@ class StandingFleets:
     def _files(self) -> list[tuple[Path, int, int]]:
         found = [(path, path.stat()) for path in self.installation.files()]
         return [(path, told.st_mtime_ns, told.st_size) for path, told in found]
+
+
+def _metrics(store: "Store", fleets: StandingFleets) -> "Route":
+    """Return the route of /metrics: a token that shows one fleet's page shows its figures, too."""
+    from fleet_dagster.telemetry.exposition import Exposition  # noqa: PLC0415 - help stays quick
+    from fleet_dagster.telemetry.routes import metrics_route  # noqa: PLC0415
+
+    def may_see(request: "Request") -> "Collection[str] | None":
+        token = request.app.state.dashboard.access.of(request)
+        return None if token.fleet is None else {token.fleet}
+
+    return metrics_route(Exposition(store, fleets), may_see)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
-import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,23 +23,52 @@ def test_the_figures_are_printed_in_openmetrics(tmp_path: Path) -> None:
     assert {"fleet_dagster", "fleet_interval_seconds", "fleet_scrape_failed"} <= names
 
 
-def test_a_server_answers_until_it_is_asked_to_end(tmp_path: Path) -> None:
-    cases.write_fleet(tmp_path)
-    places = ["--home", str(tmp_path / "home"), "--fleets", str(tmp_path / "fleets")]
-    command = [sys.executable, "-m", "fleet_dagster.cli.main", "metrics", "--serve", "--port", "0"]
-    environment = {**os.environ, TOKEN: "s3cret"}
-    with subprocess.Popen(  # noqa: S603 - our own program
-        [*command, *places], stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
-    ) as server:
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[str]:
+    """Run a command that serves, in a process of its own; yields the address that it names, and asks it to end."""
+    places = ["--home", str(folder / "home"), "--fleets", str(folder / "fleets")]
+    command = [sys.executable, "-m", "fleet_dagster.cli.main", *places, *arguments, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as server:  # noqa: S603
         assert server.stderr is not None
-        line = server.stderr.readline()
-        url = line.split()[3].rstrip(".")
-        request = urllib.request.Request(url, headers={"Authorization": "Bearer s3cret"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own server
-            assert b"fleet_interval_seconds" in answer.read()
+        found = None
+        while found is None:
+            line = server.stderr.readline()
+            assert line
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        yield f"{found[0]}/metrics"
         server.send_signal(signal.SIGTERM)
         assert "Ended." in server.stderr.read()
         assert server.wait(20) == 0
+
+
+def fleets_told(url: str, token: str) -> set[str]:
+    """Return the fleets whose figures somebody with a token is told."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - our own server
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        return set(re.findall(r'fleet_interval_seconds{fleet="(\w+)"}', answer.read().decode()))
+
+
+def test_a_server_answers_until_it_is_asked_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases.write_fleet(tmp_path)
+    monkeypatch.setenv(TOKEN, "s3cret")
+    with serving(tmp_path, "metrics", "--serve") as url:
+        assert fleets_told(url, "s3cret") == {"plant"}
+
+
+def test_the_dashboard_tells_figures_to_those_who_may_see_the_fleet(tmp_path: Path) -> None:
+    for name in ("plant", "harbour"):
+        cases.write_fleet(tmp_path, name)
+    create = ("tokens", "create", "prometheus")
+    of_all = cases.fleet(tmp_path, *create).stdout.strip()
+    of_one = cases.fleet(tmp_path, *create, "--fleet", "harbour").stdout.strip()
+    with serving(tmp_path, "dashboard", "--no-browser") as url:
+        assert fleets_told(url, of_all) == {"plant", "harbour"}
+        assert fleets_told(url, of_one) == {"harbour"}
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            fleets_told(url, "")
 
 
 def test_an_address_that_others_reach_without_a_token_is_doubted(
