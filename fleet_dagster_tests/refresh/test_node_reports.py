@@ -9,12 +9,14 @@ from fleet_dagster.core.windows import HOUR, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.node_report import NODES, NodeReport
 from fleet_dagster.model.tables import (
+    AI_INFERENCE,
     FLEET_KPI,
     INGEST_STATS,
     REGION_KPI,
     SITE_ASSIGNMENT,
     SITE_KPI,
 )
+from fleet_dagster.refresh.inference import ask_slot, record_answers, route_span
 from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
@@ -126,3 +128,24 @@ def test_a_node_that_waits_for_another_writer_took_that_long(
     other.join()
     assert found[-1].node == "fleet_aggregator"
     assert found[-1].duration_s > 0.9 * wait_s
+
+
+def test_slots_that_answer_one_by_one_make_one_report_from_the_first_step_to_the_last(
+    tmp_path: Path,
+) -> None:
+    config, morning = at.with_models(CONFIG), Span(DAY.start, DAY.start + 3 * HOUR)
+    with Store.at(at.new_home(tmp_path)) as own:
+        at.put_model(own)
+        at.land(own, config, at.telemetry(1, step_s=600), batch_id="first")
+        found: list[NodeReport] = []
+        refresh = Refresh(own, config, run_id="r", observe=found.append, source="run")
+        routed = route_span(refresh, morning, {})
+        time.sleep(0.2)
+        answers = {slot: ask_slot(refresh, routed, slot) for slot in (0, 1)}
+        outcome = record_answers(refresh, routed, answers)
+        limited = at.rows_of(own, AI_INFERENCE)["outcome"] == "rate_limited"
+    (told,) = [one for one in found if one.node == "ai_inference"]
+    assert (told.source, told.windows, told.rows_out) == ("run", 6, outcome.rows_written)
+    assert told.rows_in > 0
+    assert told.shed == limited.sum() > 0
+    assert told.duration_s > 0.2
