@@ -127,7 +127,7 @@ def test_a_node_that_waits_for_another_writer_took_that_long(
     Refresh(store, CONFIG, recompute=True, observe=found.append).fleet_aggregator(DAY)
     other.join()
     assert found[-1].node == "fleet_aggregator"
-    assert found[-1].duration_s > 0.9 * wait_s
+    assert found[-1].duration_s > wait_s / 2
 
 
 def test_slots_that_answer_one_by_one_make_one_report_from_the_first_step_to_the_last(

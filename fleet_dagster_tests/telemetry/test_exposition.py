@@ -10,11 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families as classic_f
 from fleet_dagster.core.windows import DAY, HOUR, Span
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.tables import ANOMALY_SCORE, FLEET_KPI, REGION_KPI, SITE_KPI
+from fleet_dagster.refresh.refresh import Refresh
 from fleet_dagster.storage.leases import Leases
 from fleet_dagster.storage.status import fleet_status
 from fleet_dagster.storage.store import Store
 from fleet_dagster.telemetry.exposition import OPENMETRICS
 from fleet_dagster.telemetry.metrics import METRICS
+from fleet_dagster.telemetry.observer import Observer
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.node_reports import node_report
 from fleet_dagster_tests.telemetry.busy_fleet import (
@@ -166,7 +168,7 @@ def test_a_figure_follows_what_is_committed_and_counters_never_fall(quiet: Store
 
 
 def test_a_planted_slowdown_shows_in_the_figures_of_its_node_and_of_no_other(quiet: Store) -> None:
-    quick = CONFIG.model_copy()
+    compute(quiet, CONFIG)
     for _ in range(15):
         quiet.node_reports.record(
             node_report(0.005, 12, source="live"), CONFIG.streamsight.thresholds
@@ -181,7 +183,10 @@ def test_a_planted_slowdown_shows_in_the_figures_of_its_node_and_of_no_other(qui
     other = threading.Thread(target=hold)
     other.start()
     held.wait(10)
-    compute(quiet, quick)
+    observer = Observer(quiet, CONFIG)
+    Refresh(quiet, CONFIG, recompute=True, observe=observer, source="live").fleet_aggregator(
+        MORNING
+    )
     other.join()
     found = figures(quiet, CONFIG)
     assert found["fleet_node_duration_seconds", "fleet_aggregator"] > 1.0
