@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fleet_dagster.core.windows import SECOND, Span, ceil_to
 
 MOST_POINTS = 2_000
-DECIMALS = 9
+DECIMALS = 6
 Values = NDArray[np.float64]
 
 

@@ -3,6 +3,7 @@ import math
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
 from fleet_dagster.dashboard.gathering import Gathering
@@ -15,6 +16,7 @@ from fleet_dagster.model.tables import (
     SITE_KPI,
     SITE_RANKING,
 )
+from fleet_dagster.storage.control.schema import node_reports
 from fleet_dagster.storage.site_status import last_published, published_fraction
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import alert_rows as rows
@@ -217,3 +219,29 @@ def test_every_ranking_of_the_newest_window_is_fresh(store: Store) -> None:
         if ago == 0
     }
     assert fresh == ranked
+
+
+def test_nodes_show_what_they_reported_last(store: Store) -> None:
+    row = dict.fromkeys(("span_start", "span_end", "shed", "quarantined"), 0)
+    told = {
+        "fleet": "plant",
+        "node": "site_ingest",
+        "source": "live",
+        "run_id": "r",
+        "watermark": None,
+    }
+    with store.control.transaction() as tx:
+        for n, breaches in ((1, "[]"), (2, '["took 3 s, at most 1 s is usual"]')):
+            figures = {"windows": n, "rows_in": 100, "rows_out": 13, "duration_us": 1_500_000}
+            own = {
+                "recorded_at": NOW,
+                "lag_us": 2_000_000,
+                "anomaly_score": 6.5,
+                "breaches": breaches,
+            }
+            tx.execute(sa.insert(node_reports), [{**row, **told, **figures, **own}])
+    nodes = {n.node: n for n in Gathering(store, PLANT).snapshot(NOW).pipeline.nodes}
+    node = nodes["site_ingest"]
+    assert (node.asset, node.source, node.windows, node.rows_in) == ("site_kpi", "live", 2, 100)
+    assert (node.duration_s, node.lag_s, node.is_within_thresholds) == (1.5, 2.0, False)
+    assert nodes["baseline"].is_within_thresholds is None

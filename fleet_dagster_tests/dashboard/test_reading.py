@@ -39,20 +39,22 @@ def test_the_course_of_a_fleet_is_that_of_its_table(dashboard: Served) -> None:
     assert (course["to"] - course["from"], course["thinned"]) == (6 * 3600, False)
     kept = dashboard.store.frame(FLEET_KPI, "plant", Span(COMPUTED.end - 6 * HOUR, COMPUTED.end))
     assert course["t"] == [s.timestamp() for s in kept["window_start"]]
-    assert _values(course, "health") == pytest.approx(kept["fleet_health"].tolist())
+    assert _values(course, "health") == pytest.approx(kept["fleet_health"].tolist(), abs=1e-6)
     parts = [_values(course, name) for name in ("kpi", "uptime", "fault")]
-    assert np.sum(np.array(parts, float), axis=0) == pytest.approx(kept["fleet_health"].tolist())
+    assert np.sum(np.array(parts, float), axis=0) == pytest.approx(
+        kept["fleet_health"].tolist(), abs=3e-6
+    )
 
 
 def test_the_course_of_a_region_and_of_a_site_are_their_own(dashboard: Served) -> None:
     region = dashboard.get(f"{API}/history?of=region:{REGION}").json
     kept = dashboard.store.frame(REGIONAL_HEALTH, "plant", COMPUTED)
     own = kept[kept["region_id"] == REGION]
-    assert _values(region, "health") == pytest.approx(own["health_score"].tolist()[-12:])
+    assert _values(region, "health") == pytest.approx(own["health_score"].tolist()[-12:], abs=1e-6)
     site = dashboard.get(f"{API}/history?of=site:{SITE}").json
     ranks = dashboard.store.frame(SITE_RANKING, "plant", COMPUTED)
     last = ranks[ranks["site_id"] == SITE].iloc[-1]
-    assert _values(site, "health")[-1] == pytest.approx(last["composite_score"])
+    assert _values(site, "health")[-1] == pytest.approx(last["composite_score"], abs=1e-6)
 
 
 def test_silent_windows_are_gaps_and_not_zero(store_of_minutes: Store) -> None:
