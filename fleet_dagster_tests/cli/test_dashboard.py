@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,3 +126,29 @@ def test_at_a_terminal_the_address_lets_one_in_until_the_command_ends(
 def test_other_addresses_without_tls_are_warned_of(folder: Path) -> None:
     with running(folder, "--host", "0.0.0.0") as (_, said):  # noqa: S104 - that is what is warned of
         assert "Warning: 0.0.0.0 can be reached from other machines" in said
+
+
+def test_elsewhere_it_says_where_it_is_and_how_to_log_in(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ender = threading.Thread(target=_end_when_it_answers, args=(port,))
+    ender.start()
+    answer = fleet(folder, "dashboard", "--port", str(port), "--dagster-url", "http://d.example/")
+    ender.join()
+    assert answer.exit_code == 0
+    assert f"The dashboard is at http://127.0.0.1:{port}/. Log in with a token" in answer.stderr
+    assert printed(fleet(folder, "tokens", "list", "--json")) == []
+
+
+def _end_when_it_answers(port: int) -> None:
+    for _ in range(400):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().read() == b"ok":
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()

@@ -136,7 +136,21 @@ def served(
 ) -> Iterator[Served]:
     """Serve fleets until the block ends."""
     by_name = {config.name: config for config in configs}
-    made = application(store, lambda: by_name, static=static, dagster_url=dagster_url)
+    with serving_of(store, by_name, static=static, dagster_url=dagster_url, port=port) as running:
+        yield running
+
+
+@contextmanager
+def serving_of(
+    store: Store,
+    shown: Mapping[str, FleetConfig],
+    *,
+    static: Path = STATIC,
+    dagster_url: str | None = None,
+    port: int = 0,
+) -> Iterator[Served]:
+    """Serve the fleets that a mapping holds, as it changes."""
+    made = application(store, lambda: dict(shown), static=static, dagster_url=dagster_url)
     server = web_server(made.app, made.channels.end_streams)
     with listening("127.0.0.1", port) as sock:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

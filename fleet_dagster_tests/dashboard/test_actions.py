@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from fleet_dagster.alerting.passes import Alerting
+from fleet_dagster.alerting.passes import CONSUMER, STREAM, Alerting
 from fleet_dagster.core.windows import MINUTE
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.storms import StormEpisode
 from fleet_dagster.storage.alerts import Alert, Alerts
 from fleet_dagster.storage.operator_actions import actions_of
 from fleet_dagster.storage.store import Store
+from fleet_dagster.streams.subscription import held_alone
 from fleet_dagster_tests import alert_rows as rows
 from fleet_dagster_tests.dashboard.serving import Served, eventually, served
 
@@ -101,6 +102,18 @@ def test_an_alert_that_waits_for_its_incident_to_last_is_opened_by_who_acknowled
         if a.subject == "lone"
     ]
     assert (alert.state, alert.note) == ("resolved", "known")
+
+
+def test_while_a_pass_takes_long_only_incidents_with_an_alert_can_be_acknowledged(
+    operator: Served, config: FleetConfig
+) -> None:
+    with held_alone(operator.store, config, STREAM, CONSUMER):
+        answer = operator.post(PATH, {}, **OWN)
+        assert (answer.status, "another process" in answer.json["error"]) == (409, True)
+    assert operator.post(PATH, {}, **OWN).status == 200
+    with held_alone(operator.store, config, STREAM, CONSUMER):
+        assert operator.post(PATH, {"truth": "fault"}, **OWN).status == 200
+    assert _alert(operator.store).truth == "fault"
 
 
 def test_what_cannot_be_said_of_an_incident_is_refused_in_words(operator: Served) -> None:

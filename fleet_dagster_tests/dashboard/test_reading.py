@@ -8,7 +8,7 @@ import pytest
 from fleet_dagster.core.windows import HOUR, MINUTE, SECOND, Span
 from fleet_dagster.dashboard.courses import MOST_POINTS, Grid, Series
 from fleet_dagster.dashboard.csv_export import written
-from fleet_dagster.model.tables import FLEET_KPI, REGIONAL_HEALTH, SITE_KPI, SITE_RANKING
+from fleet_dagster.model.tables import BASELINE, FLEET_KPI, REGIONAL_HEALTH, SITE_KPI, SITE_RANKING
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import alert_rows as rows
 from fleet_dagster_tests.dashboard.conftest import COMPUTED, PLANT
@@ -153,3 +153,21 @@ def test_no_cell_is_taken_for_a_formula() -> None:
     for text, line in zip(texts, found[1:], strict=True):
         is_safe = text in ("plain", 'a"b', "a,b")
         assert line == [text if is_safe else f"'{text}", "-1.5"]
+
+
+def test_a_kpi_s_band_is_what_its_baseline_says_is_usual(store_of_minutes: Store) -> None:
+    store, config = store_of_minutes, rows.fleet(n_sites=2)
+    rows.kpis(store, 1)
+    first = {**rows._window(0), "site_id": "S-000", "region_id": "R-00", "kpi_00": 0.5}
+    rows.write(store, SITE_KPI, Span(rows.minute(0), rows.minute(1)), [first])
+    usual = {**rows._window(0), "scope": "site", "scope_id": "S-000", "state": "trained"}
+    day = Span(rows.START, rows.START + 24 * HOUR)
+    rows.write(store, BASELINE, day, [{**usual, "centre_00": 0.4, "scale_00": 0.1}])
+    with served(store, config) as running:
+        page = running.as_("viewer").get(f"{API}/sites/S-000").json
+    temp, power = page["kpis"]
+    assert (temp["values"][-1], temp["low"][-1], temp["high"][-1]) == pytest.approx(
+        (50.0, 10.0, 70.0), abs=1e-4
+    )
+    assert (power["low"], power["high"]) == (None, None)
+    assert set(page["site"]) >= {"status", "disposition", "incident", "last_seen"}

@@ -1,9 +1,13 @@
+import pytest
+
 from fleet_dagster.core.windows import HOUR, MINUTE, Span
+from fleet_dagster.dashboard import channels, feed
 from fleet_dagster.dashboard.documents import merged
+from fleet_dagster.storage.cursors import Cursor
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.dashboard.conftest import COMPUTED, PLANT
-from fleet_dagster_tests.dashboard.serving import Served, eventually, served
+from fleet_dagster_tests.dashboard.serving import Served, eventually, served, serving_of
 
 NEXT = Span(COMPUTED.end, COMPUTED.end + 30 * MINUTE)
 
@@ -86,3 +90,38 @@ def test_the_server_ends_quickly_though_streams_are_open(store: Store) -> None:
     while stream.next() is not None:
         pass
     listening.__exit__(None, None, None)
+
+
+def test_a_consumer_that_is_removed_meanwhile_is_taken_up_again(
+    store: Store, dashboard: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own() -> list[Cursor]:
+        return [c for c in store.cursors.of("plant") if c.consumer == "ops_dashboard"]
+
+    monkeypatch.setattr(feed, "TAKEN_AGAIN_AFTER_S", 0.5)
+    for cursor in eventually(lambda: own() if len(own()) == 5 else None):
+        store.cursors.forget(cursor)
+    at.refresh_all(store, PLANT, NEXT)
+    assert eventually(lambda: len(own()) == 5)
+    assert dashboard.get("/api/fleets/plant/snapshot").status == 200
+
+
+def test_fleets_come_and_go_without_a_restart(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "LOOK_EVERY_S", 0.1)
+    shown = {"plant": PLANT}
+    with serving_of(store, shown) as running:
+        viewer = running.as_("viewer")
+        assert viewer.get("/api/session").json["fleets"] == ["plant"]
+        shown["other"] = PLANT.model_copy(update={"name": "other"})
+        eventually(lambda: viewer.get("/api/session").json["fleets"] == ["other", "plant"])
+        with viewer.events() as stream:
+            stream.until("snapshot")
+            shown["plant"] = PLANT.model_copy(update={"schedule_minutes": 7})
+            _, update, _ = stream.first(lambda e: e[0] == "update" and "patience_s" in e[1])
+            assert update["patience_s"] == 1800 + 2 * 60 * 7
+            del shown["plant"]
+            while stream.next() is not None:
+                pass
+        assert viewer.get("/api/fleets/plant/snapshot").status == 404
