@@ -10,7 +10,7 @@ SOURCES := fleet_dagster fleet_dagster_tests
 NUMPYDOC_SOURCES = $(shell find fleet_dagster/core fleet_dagster/model -name '*.py' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-docs test-all test-services lint bench quality models clean
+.PHONY: help up test test-docs test-all test-services test-browser chromium lint bench quality models clean
 
 help:
 	@echo "make up             start the dashboard and the pipeline"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-docs      the commands of the documentation"
 	@echo "make test-all       every test, with branch coverage"
 	@echo "make test-services  the tests that need PostgreSQL"
+	@echo "make test-browser   the tests that look at the dashboard in Chromium"
 	@echo "make lint           style, types, layers, docstrings, dependencies"
 	@echo "make bench          measure speed and cost"
 	@echo "make quality        measure detection quality"
@@ -28,19 +29,31 @@ up: $(STAMPS)/run
 	@exec $(BIN)/fleet up $(ARGS)
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not services and not pages" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not services and not pages and not browser" $(ARGS)
 
 test-docs: $(STAMPS)/test
 	$(BIN)/python -m pytest -n 2 -m pages $(ARGS)
 
 test-all: $(STAMPS)/services
-	$(BIN)/python -m pytest -n 2 -m "not services" --cov --cov-report= --cov-fail-under=0 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not services and not browser" --cov --cov-report= --cov-fail-under=0 $(ARGS)
 	$(BIN)/python -m pytest -n 0 -m services --cov --cov-append $(ARGS)
 
 test-services: $(STAMPS)/services
 	@echo "These tests use the server in FLEET_TEST_POSTGRES_URL if it is set;" \
 		"otherwise they start a throw-away one from the installed postgresql package."
 	$(BIN)/python -m pytest -n 0 -m services $(ARGS)
+
+test-browser: $(STAMPS)/browser chromium
+	$(BIN)/python -m pytest -n 0 -m browser $(ARGS)
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ]; then \
+			echo "Installing the package chromium for the browser tests."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+		else \
+			echo "Chromium is missing. On Debian and Ubuntu install the packages chromium and fonts-dejavu-core."; exit 1; \
+		fi; }
 
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
@@ -69,7 +82,8 @@ clean:
 $(STAMPS)/run: EXTRAS :=
 $(STAMPS)/test: EXTRAS := [test]
 $(STAMPS)/services: EXTRAS := [postgres,test]
-$(STAMPS)/lint: EXTRAS := [postgres,test,lint,bench]
+$(STAMPS)/browser: EXTRAS := [browser]
+$(STAMPS)/lint: EXTRAS := [postgres,browser,lint,bench]
 $(STAMPS)/bench: EXTRAS := [bench]
 $(STAMPS)/models: EXTRAS := [onnx,sklearn]
 
