@@ -4,7 +4,17 @@ import argparse
 import datetime as dt
 from collections.abc import Callable
 
-from benchmarks import backfill, dashboard, everything, ingest, ledger, live, slots, start, streams
+from benchmarks import (
+    backfill,
+    dashboard_page,
+    everything,
+    ingest,
+    ledger,
+    live,
+    slots,
+    start,
+    streams,
+)
 from benchmarks.report import Result, as_markdown, record
 
 BENCHMARKS: dict[str, Callable[[], Result]] = {
@@ -14,7 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "P4": backfill.p4,
     "P5": live.p5,
     "P6": ledger.p6,
-    "P7": dashboard.p7,
+    "P7": dashboard_page.p7,
     "P8": start.p8,
     "P10": slots.p10,
     "S1": streams.s1,
