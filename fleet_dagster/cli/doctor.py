@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
+from fleet_dagster.cli.children import HOST, is_free
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import counted, json_option, print_json
-from fleet_dagster.cli.webserver import HOST, is_free
 from fleet_dagster.core.windows import SECOND
 from fleet_dagster.ledger.state import checkpoint_problem, ledger_state
 from fleet_dagster.model.errors import FleetError

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import sqlalchemy as sa
 
-from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span, floor_to
+from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
 from fleet_dagster.ingest.simulator import (
     KINDS,
     Kind,
@@ -18,15 +16,11 @@ from fleet_dagster.ingest.simulator import (
     Simulated,
     demo_config,
     demo_scenario,
-    simulate,
 )
 from fleet_dagster.ingest.simulator.plants import MODELS
 from fleet_dagster.ingest.snapshots import landed_table
-from fleet_dagster.ingest.zones import utc_text
 from fleet_dagster.model.config import FleetConfig
-from fleet_dagster.model.fleet import Fleet
 from fleet_dagster.model.source import SourceMapping
-from fleet_dagster.storage.control.schema import landing_batches
 from fleet_dagster.storage.store import Store
 
 DEMO_SITES, DEMO_REGIONS, DEMO_SEED = 24, 4, 7
@@ -95,54 +89,10 @@ def land_simulated(
     if store.landing.find(config.name, f"sim:{key}") is not None:
         return 0
     batch = f"sim-{key[:16]}", f"sim:{key}"
-    return _land(store, config, simulated.telemetry, batch=batch, until=span.end + _LATEST)
+    return land_rows(store, config, simulated.telemetry, batch=batch, until=span.end + _LATEST)
 
 
-def feed(
-    store: Store,
-    config: FleetConfig,
-    demo: Demo,
-    until: int,
-    *,
-    progress: Progress = lambda _done, _total: None,
-) -> int:
-    """Land what the simulated sites have sent since the last feed, late snapshots when they arrive; returns the rows."""
-    scenario = scenario_of(config, seed=demo.seed, kind=demo.kind)
-    fed = fed_until(store, config, demo)
-    due = Span(fed, max(fed, floor_to(until, _FEED)))
-    n_rows = 0
-    for part in due.days():
-        sent = _arrivals(config, scenario, part)
-        ident = f"demo-{demo.seed}-{part.end:020d}"
-        batch = ident, f"{config.name}:{ident}"
-        n_rows += _land(store, config, sent, batch=batch, until=part.end)
-        progress(part.end - due.start, due.end - due.start)
-    return n_rows
-
-
-def fed_until(store: Store, config: FleetConfig, demo: Demo) -> int:
-    """Return the instant up to which the demo fleet was fed: the start of its history before the first feed [us]."""
-    prefix = f"demo-{demo.seed}-"
-    query = sa.select(sa.func.max(landing_batches.c.batch_id)).where(
-        landing_batches.c.fleet == config.name, landing_batches.c.batch_id.startswith(prefix)
-    )
-    with store.control.reading() as tx:
-        newest = tx.execute(query).scalar()
-    if newest is not None:
-        return int(str(newest).removeprefix(prefix))
-    return Fleet.of(config).start
-
-
-def _arrivals(config: FleetConfig, scenario: Scenario, received: Span) -> pa.Table:
-    """Return the snapshots received within a span, whenever they were taken."""
-    start = max(Fleet.of(config).start, received.start - _REACH)
-    rows = simulate(config, scenario, start, max(start, received.end)).telemetry
-    stamps = pc.utf8_slice_codeunits(rows.column("received_at"), 0, 19)
-    low, high = (utc_text(us)[:19] for us in (received.start, received.end))
-    return rows.filter(pc.and_(pc.greater_equal(stamps, low), pc.less(stamps, high)))
-
-
-def _land(
+def land_rows(
     store: Store, config: FleetConfig, rows: pa.Table, *, batch: tuple[str, str], until: int
 ) -> int:
     """Land rows as a batch with an id and a key; none of them was received after `until`."""

@@ -1,22 +1,24 @@
-"""`fleet up`: everything from nothing, up to a dashboard with data in it."""
+"""`fleet up`: everything from nothing, up to a dashboard with data in it that moves."""
 
-import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
 from fleet_dagster.cli.backfill import backfill, stale_partitions
+from fleet_dagster.cli.children import HOST, is_free
 from fleet_dagster.cli.dagster_home import dagster_instance, prepare_dagster_home
+from fleet_dagster.cli.feeding import Feeder
 from fleet_dagster.cli.interrupts import interruptible
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.setup import SCHEMA_FILE, schema_text
-from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content, feed
+from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content
 from fleet_dagster.cli.standing import standing_fleets
 from fleet_dagster.cli.template import fleet_file
 from fleet_dagster.cli.terminal import counted, note, progress_bar
-from fleet_dagster.cli.webserver import HOST, Webserver, is_free, webserver
+from fleet_dagster.cli.together import Programs, feeding, programs
 from fleet_dagster.core.windows import DAY, MINUTE, Span
 from fleet_dagster.ledger.keystore import KeyStore
 from fleet_dagster.ledger.log import Log
@@ -28,17 +30,32 @@ from fleet_dagster.storage.installation import Installation
 from fleet_dagster.storage.status import instant, newest_telemetry
 from fleet_dagster.storage.store import Store
 
-FEED_EVERY_S = 30.0
 _CATCH_UP_DAYS = 31
-_LEFT_TO_SCHEDULE = 15 * MINUTE
-"""How far behind a fleet may be without holding up the dashboard: its first scheduled runs catch up."""
-_WATCH_S = 1.0
+_LEFT_TO_LIVE = 15 * MINUTE
+"""How far behind a fleet may be without holding up the dashboard: the live engine catches up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the pages are served."""
+
+    dashboard: int
+    dagster: int
+    browser: bool
+    """Whether the dashboard is opened."""
 
 
 @click.command()
 @click.option(
     "--port",
     default=3000,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port of the Dagster UI.",
+)
+@click.option(
+    "--dashboard-port",
+    default=3001,
     show_default=True,
     type=click.IntRange(1, 65535),
     help="Port of the dashboard.",
@@ -48,32 +65,42 @@ _WATCH_S = 1.0
     default=True,
     help="Open the dashboard in a browser. [default: browser]",
 )
-@click.option("--once", is_flag=True, help="Prepare everything, but start no server.")
+@click.option("--once", is_flag=True, help="Prepare everything, but start nothing.")
 @installation_options
 @click.pass_obj
-def up(place: Place, *, port: int, browser: bool, once: bool) -> None:
-    """Start the dashboard and the pipeline, with a demo fleet if there is none.
+def up(place: Place, *, port: int, dashboard_port: int, browser: bool, once: bool) -> None:
+    """Start the dashboard, the live engine and Dagster, with a demo fleet if there is none.
 
-    Telemetry that waits is computed first, then Dagster starts with its schedules on. Ctrl-C stops everything.
+    Telemetry that waits is computed first. A program that ends by itself is started again. Ctrl-C stops everything.
     """
     installation = place.installation()
-    if not once and not is_free(port):
-        message = f"port {port} of {HOST} is in use. Stop what listens there, or choose another: fleet up --port {port + 1}"
-        raise click.BadParameter(message, param_hint="--port")
+    if not once:
+        _refuse_ports(("--port", port), ("--dashboard-port", dashboard_port))
     with _words_for_full_disk(installation), _terminable():
         demo = _ensure_fleet(installation)
         standing = standing_fleets(installation)
         configs = standing.configs
-        demo = demo if demo is not None and demo.fleet in configs else None
-        store = place.store()
-        if demo is not None:
-            _feed_demo(store, configs[demo.fleet], demo)
+        store, feeder = place.store(), None
+        if demo is not None and demo.fleet in configs:
+            feeder = Feeder(store, configs[demo.fleet], demo)
+            _feed_demo(feeder)
             _begin_ledger(store, configs[demo.fleet])
         for config in configs.values():
             _put_in_force(store, config, is_file_valid=config.name not in standing.replaced())
             _catch_up(installation, store, config)
         if not once:
-            _serve(installation, store, demo, configs, port=port, browser=browser)
+            _serve(installation, feeder, configs, Ports(dashboard_port, port, browser))
+
+
+def _refuse_ports(*asked: tuple[str, int]) -> None:
+    """Refuse ports that cannot be listened at, before anything is made."""
+    for i, (option, port) in enumerate(asked):
+        other = {p for _, p in asked[:i]}
+        problem = "is asked for twice" if port in other else "is in use"
+        if port in other or not is_free(port):
+            free = next(p for p in range(port + 1, port + 1000) if p not in other and is_free(p))
+            message = f"port {port} of {HOST} {problem}. End what listens there, or choose another: fleet up {option} {free}"
+            raise click.BadParameter(message, param_hint=option)
 
 
 def _ensure_fleet(installation: Installation) -> Demo | None:
@@ -90,9 +117,9 @@ def _ensure_fleet(installation: Installation) -> Demo | None:
     return Demo.read(marker)
 
 
-def _feed_demo(store: Store, config: FleetConfig, demo: Demo) -> None:
+def _feed_demo(feeder: Feeder) -> None:
     with progress_bar("simulating the demo fleet") as bar:
-        n_rows = feed(store, config, demo, now_us(), progress=bar.update)
+        n_rows = feeder.feed(now_us(), progress=bar.update)
     if n_rows:
         note(f"Demo fleet: {counted(n_rows, 'simulated snapshot')} landed.")
 
@@ -121,7 +148,7 @@ def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> 
         note(f"Fleet {config.name}: no telemetry yet. Land some: fleet import {config.name} FILE")
         return
     start = max(Fleet.of(config).start, now - _CATCH_UP_DAYS * DAY)
-    behind = Span(start, max(start, newest + 1 - _LEFT_TO_SCHEDULE))
+    behind = Span(start, max(start, newest + 1 - _LEFT_TO_LIVE))
     if not stale_partitions(store, config, behind, now=now):
         return
     keys = stale_partitions(store, config, Span(start, max(start, newest + 1)), now=now)
@@ -145,52 +172,38 @@ def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> 
 
 
 def _serve(
-    installation: Installation,
-    store: Store,
-    demo: Demo | None,
-    configs: dict[str, FleetConfig],
-    *,
-    port: int,
-    browser: bool,
+    installation: Installation, feeder: Feeder | None, configs: dict[str, FleetConfig], ports: Ports
 ) -> None:
     workspace = prepare_dagster_home(installation)
-    note("Starting Dagster …")
-    with webserver(installation, workspace, port) as server:
+    note("Starting Dagster, the live engine and the dashboard …")
+    with (
+        feeding(feeder),
+        programs(
+            installation, workspace, port=ports.dagster, dashboard_port=ports.dashboard
+        ) as running,
+    ):
         try:
-            server.wait_until_up()
-            _say_where(server, configs)
-            if browser:
-                webbrowser.open(server.url)
-            _keep_feeding(server, store, demo, configs)
+            running.wait_until_up()
+            with page_token(installation) as token:
+                address = f"{running.dashboard.url}/#token={token}"
+                _say_where(running, address, configs)
+                if ports.browser:
+                    webbrowser.open(address)
+                running.watch()
         except KeyboardInterrupt:
             note("\nStopping …")
     note("Stopped. Nothing is lost: start again with the same command.")
 
 
-def _keep_feeding(
-    server: Webserver, store: Store, demo: Demo | None, configs: dict[str, FleetConfig]
-) -> None:
-    """Watch the dashboard until Ctrl-C; the demo fleet's sites send on meanwhile."""
-    idle, waited = threading.Event(), 0.0
-    while True:
-        idle.wait(_WATCH_S)
-        server.check()
-        waited += _WATCH_S
-        if demo is not None and waited >= FEED_EVERY_S:
-            waited = 0.0
-            feed(store, configs[demo.fleet], demo, now_us())
-
-
-def _say_where(server: Webserver, configs: dict[str, FleetConfig]) -> None:
-    every = min(c.schedule_minutes for c in configs.values())
-    name = next(iter(configs))
-    note(f"\nFleet Dagster is up; a schedule brings every fleet up to date every {every} min.\n")
-    note(f"  all assets      {server.url}/asset-groups")
+def _say_where(running: Programs, address: str, configs: dict[str, FleetConfig]) -> None:
+    name, dagster = next(iter(configs)), running.dagster.url
+    note("\nFleet Dagster is up; every window is computed as it closes.\n")
+    note(f"  dashboard       {address}")
+    note(f"  Dagster         {dagster}/asset-groups")
     for fleet in configs:
-        note(f"  {fleet + ' health':<15} {server.url}/assets/{fleet}/fleet_kpi?view=overview")
-    note(f"  runs            {server.url}/runs")
-    note(f"  in a terminal   fleet status {name}")
-    note(f"  log             {server.log}")
+        note(f"  {fleet + ' health':<15} {dagster}/assets/{fleet}/fleet_kpi?view=overview")
+    note(f"  in a terminal   fleet console {name}")
+    note(f"  logs            {running.live.log.parent}, {running.dagster.log}")
     note("\nCtrl-C stops it.")
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet_dagster.cli.simulated import Demo, demo_content, feed
+from fleet_dagster.cli.feeding import Feeder
+from fleet_dagster.cli.simulated import Demo, demo_content
 from fleet_dagster.cli.template import fleet_file
-from fleet_dagster.core.windows import HOUR, MINUTE, Span
+from fleet_dagster.core.windows import HOUR, MINUTE, SECOND, Span
 from fleet_dagster.model.yaml_file import parse_config
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests.cli.cases import done, fleet, installation, lake, printed, write_fleet
 from fleet_dagster_tests.installations import new_home
+from fleet_dagster_tests.ports import free_port
 
 FRIDAY = 1_767_916_800_000_000
 """2026-01-09T00:00Z."""
@@ -37,25 +39,26 @@ def _small_demo(folder: Path) -> None:
     Demo().write(folder / "home" / "demo.json")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_feeding_in_steps_lands_what_feeding_at_once_does(tmp_path: Path) -> None:
     config = parse_config(fleet_file(demo_content("2026-01-09")), source="demo")
     landed = []
-    for name, stops in (("once", [6 * HOUR]), ("steps", [HOUR, 90 * MINUTE, 6 * HOUR])):
+    cases = (
+        ("once", [6 * HOUR], False),
+        ("steps", [HOUR, 90 * MINUTE, 90 * MINUTE + 5 * SECOND, 6 * HOUR], False),
+        ("restarts", [2 * HOUR, 2 * HOUR + 35 * SECOND, 6 * HOUR], True),
+    )
+    for name, stops, is_restarted in cases:
         with Store.at(new_home(tmp_path / name)) as store:
+            feeder = Feeder(store, config, Demo())
             for stop in stops:
-                feed(store, config, Demo(), FRIDAY + stop)
+                feeder = Feeder(store, config, Demo()) if is_restarted else feeder
+                feeder.feed(FRIDAY + stop)
             span = Span(FRIDAY - HOUR, FRIDAY + 7 * HOUR)
             frame = store.telemetry_reader("demo")(span).drop(columns=["batch_id", "row_no", "raw"])
         landed.append(Counter(frame.astype(str).itertuples(index=False, name=None)))
-    once, steps = landed
+    once, steps, restarts = landed
     assert once.total() > 24 * 300
-    assert once == steps
+    assert once == steps == restarts
 
 
 def test_up_prepares_the_demo_and_a_second_time_finds_nothing_to_do(tmp_path: Path) -> None:
@@ -86,6 +89,13 @@ def test_a_port_in_use_is_told_before_anything_is_made(tmp_path: Path) -> None:
     assert not place.fleets_folder.exists()
 
 
+def test_the_same_port_for_both_pages_is_refused(tmp_path: Path) -> None:
+    port = str(free_port())
+    result = fleet(tmp_path, "up", "--port", port, "--dashboard-port", port, "--no-browser")
+    assert result.exit_code == 2
+    assert "asked for twice" in result.output
+
+
 def test_up_leaves_a_fleet_without_telemetry_alone(tmp_path: Path) -> None:
     write_fleet(tmp_path)
     text = done(fleet(tmp_path, "up", "--once"))
@@ -105,7 +115,7 @@ def test_up_serves_the_fleet_until_it_is_told_to_stop_and_leaves_nothing_running
     tmp_path: Path,
 ) -> None:
     _small_demo(tmp_path)
-    port, log = _free_port(), tmp_path / "up.log"
+    port, log = free_port(), tmp_path / "up.log"
     place = ["--home", str(tmp_path / "home"), "--fleets", str(tmp_path / "fleets")]
     command = [sys.executable, "-m", "fleet_dagster.cli.main", *place]
     with log.open("w") as output:

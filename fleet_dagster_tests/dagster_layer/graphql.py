@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -116,13 +115,6 @@ def wait_for(what: str, is_so: Callable[[], bool], *, at_most_s: float) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"not within {at_most_s} s: {what}"
         time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """Return a port of this machine on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def alive_in_session(leader: int) -> list[str]:

@@ -13,10 +13,10 @@ from fleet_dagster_tests.dagster_layer.graphql import (
     SCHEDULES,
     Client,
     alive_in_session,
-    free_port,
     wait_for,
 )
 from fleet_dagster_tests.dagster_layer.plants import DERIVED, content, install, land
+from fleet_dagster_tests.ports import free_port
 
 PATIENCE_S = 240.0
 WINDOWS_A_DAY = 1440

@@ -17,8 +17,9 @@ from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.history import Entry
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster_tests import installations as at
-from fleet_dagster_tests.dagster_layer.graphql import Client, free_port, wait_for
+from fleet_dagster_tests.dagster_layer.graphql import Client, wait_for
 from fleet_dagster_tests.dagster_layer.plants import content, install, land
+from fleet_dagster_tests.ports import free_port
 
 PATIENCE_S = 240.0
 MINUTES_LATE = [7 * MINUTE, 8 * MINUTE, 9 * MINUTE]

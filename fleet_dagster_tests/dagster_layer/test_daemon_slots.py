@@ -19,8 +19,9 @@ from fleet_dagster.model.tables import AI_INFERENCE, SITE_KPI
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster_tests import ai_models as models
-from fleet_dagster_tests.dagster_layer.graphql import Client, free_port, wait_for
+from fleet_dagster_tests.dagster_layer.graphql import Client, wait_for
 from fleet_dagster_tests.dagster_layer.plants import content, install, land
+from fleet_dagster_tests.ports import free_port
 
 PATIENCE_S = 300.0
 FEATURES = ["efficiency_pct", "process_temp_c", "cooling_temp_c"]

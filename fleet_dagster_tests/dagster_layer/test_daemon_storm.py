@@ -16,8 +16,9 @@ from fleet_dagster.run_requests import STORM_TAG
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.installation import Installation
 from fleet_dagster_tests import installations as at
-from fleet_dagster_tests.dagster_layer.graphql import Client, free_port
+from fleet_dagster_tests.dagster_layer.graphql import Client
 from fleet_dagster_tests.dagster_layer.plants import install
+from fleet_dagster_tests.ports import free_port
 from fleet_dagster_tests.storms import snapshots, storm_fleet
 
 INTERVAL = 5 * SECOND

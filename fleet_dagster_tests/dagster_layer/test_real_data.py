@@ -12,8 +12,9 @@ from deltalake import DeltaTable
 from fleet_dagster.cli.dagster_home import prepare_dagster_home
 from fleet_dagster.cli.webserver import webserver
 from fleet_dagster.storage.installation import Installation
-from fleet_dagster_tests.dagster_layer.graphql import FINISHED, Client, free_port, wait_for
+from fleet_dagster_tests.dagster_layer.graphql import FINISHED, Client, wait_for
 from fleet_dagster_tests.dagster_layer.plants import DERIVED
+from fleet_dagster_tests.ports import free_port
 from fleet_dagster_tests.real_data import RealFleet, application_servers, server_machines
 
 FLEET = Path(sys.executable).with_name("fleet")

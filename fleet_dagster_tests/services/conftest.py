@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from fleet_dagster_tests.ports import free_port
 
 OWNER = "postgres"
 """User that runs the server where the tests run as root, whom PostgreSQL refuses."""
@@ -46,7 +47,7 @@ def control_url(server_url: str) -> Iterator[str]:
 
 def _started(folder: Path) -> Iterator[str]:
     """Start a throw-away cluster below a folder, and stop it at the end."""
-    programs, data, port = _programs(), folder / "data", _free_port()
+    programs, data, port = _programs(), folder / "data", free_port()
     prefix = _as_owner(folder)
 
     def run(program: str, *arguments: str) -> None:
@@ -84,9 +85,3 @@ def _as_owner(folder: Path) -> list[str]:
     os.chown(folder, owner.pw_uid, owner.pw_gid)
     ids = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
     return ["setpriv", *ids]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
