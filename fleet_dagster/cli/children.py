@@ -17,6 +17,7 @@ from typing import Self
 from fleet_dagster.model.errors import StorageError
 
 HOST = "127.0.0.1"
+DAGSTER_PORT, DASHBOARD_PORT = 3000, 3001
 START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
 _POLL_S = 0.2
 _TAIL_LINES = 15

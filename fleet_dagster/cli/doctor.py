@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from fleet_dagster.cli.children import HOST, is_free
+from fleet_dagster.cli.children import DAGSTER_PORT, DASHBOARD_PORT, HOST, is_free
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.terminal import counted, json_option, print_json
 from fleet_dagster.core.windows import SECOND
@@ -42,11 +42,19 @@ class Finding:
 
 
 @click.command()
-@click.option("--port", default=3000, show_default=True, help="Port that the dashboard would use.")
+@click.option(
+    "--port", default=DAGSTER_PORT, show_default=True, help="Port that the Dagster UI would use."
+)
+@click.option(
+    "--dashboard-port",
+    default=DASHBOARD_PORT,
+    show_default=True,
+    help="Port that the dashboard would use.",
+)
 @json_option
 @installation_options
 @click.pass_obj
-def doctor(place: Place, *, port: int, as_json: bool) -> None:
+def doctor(place: Place, *, port: int, dashboard_port: int, as_json: bool) -> None:
     """Check the installation, and say what to do.
 
     Exit code 1 when something is not as it should be.
@@ -60,7 +68,8 @@ def doctor(place: Place, *, port: int, as_json: bool) -> None:
         _fleets(installation),
         *_storage(installation),
         *_telemetry(place.environment()),
-        _port(port),
+        _port("port", port, "--port"),
+        _port("dashboard port", dashboard_port, "--dashboard-port"),
     ]
     if as_json:
         print_json(findings)
@@ -211,14 +220,11 @@ def _telemetry(environment: Mapping[str, str]) -> list[Finding]:
     return [Finding("otlp", not problem, found)]
 
 
-def _port(port: int) -> Finding:
+def _port(what: str, port: int, option: str) -> Finding:
     free = is_free(port)
-    advice = (
-        ""
-        if free
-        else f"Fine if that is `fleet up`; else choose another: fleet up --port {port + 1}"
-    )
-    return Finding("port", True, f"{HOST}:{port} is {'free' if free else 'in use'}", advice)
+    other = f"Fine if that is `fleet up`; else choose another: fleet up {option} {port + 10}"
+    found = f"{HOST}:{port} is {'free' if free else 'in use'}"
+    return Finding(what, True, found, "" if free else other)
 
 
 def _guarded(what: str, look: Callable[[], Finding], *, advice: str) -> Finding:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from fleet_dagster.cli.backfill import backfill, stale_partitions
-from fleet_dagster.cli.children import HOST, is_free
+from fleet_dagster.cli.children import DAGSTER_PORT, DASHBOARD_PORT, HOST, is_free
 from fleet_dagster.cli.dagster_home import dagster_instance, prepare_dagster_home
 from fleet_dagster.cli.feeding import Feeder
 from fleet_dagster.cli.interrupts import interruptible
@@ -48,14 +48,14 @@ class Ports:
 @click.command()
 @click.option(
     "--port",
-    default=3000,
+    default=DAGSTER_PORT,
     show_default=True,
     type=click.IntRange(1, 65535),
     help="Port of the Dagster UI.",
 )
 @click.option(
     "--dashboard-port",
-    default=3001,
+    default=DASHBOARD_PORT,
     show_default=True,
     type=click.IntRange(1, 65535),
     help="Port of the dashboard.",
