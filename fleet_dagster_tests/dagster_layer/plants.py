@@ -119,18 +119,22 @@ def run(
     *keys: str,
     fleet: str = "plant",
     tags: Mapping[str, str] | None = None,
+    table: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a fleet's job for one partition, or for the range from the first to the last key."""
+    """Run a fleet's job for one partition, or for the range from the first to the last key; of all tables, or just one."""
     job = build_defs(installation).resolve_job_def(windows_job_name(fleet))
+    only = [dg.AssetKey([fleet, table])] if table else None
     if len(keys) == 1:
         return job.execute_in_process(
-            instance=instance, partition_key=keys[0], tags=dict(tags or {})
+            instance=instance, partition_key=keys[0], tags=dict(tags or {}), asset_selection=only
         )
     span = {
         "dagster/asset_partition_range_start": keys[0],
         "dagster/asset_partition_range_end": keys[-1],
     }
-    return job.execute_in_process(instance=instance, tags={**span, **(tags or {})})
+    return job.execute_in_process(
+        instance=instance, tags={**span, **(tags or {})}, asset_selection=only
+    )
 
 
 def metadata(
