@@ -1,22 +1,19 @@
 """`fleet dashboard`: the web page of the fleets as they are now."""
 
-import html
 import ipaddress
 import sys
-import tempfile
-import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from fleet_dagster.cli.children import DASHBOARD_PORT
 from fleet_dagster.cli.interrupts import interruptible
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.standing import standing_fleets
 from fleet_dagster.cli.terminal import note
-from fleet_dagster.core.windows import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,11 +25,8 @@ if TYPE_CHECKING:
     from fleet_dagster.storage.installation import Installation
     from fleet_dagster.storage.store import Store
 
-PORT = 3001
 DAGSTER = "http://127.0.0.1:3000"
 """Where `fleet up` shows Dagster, unless it is told otherwise."""
-OWN_TOKEN_LASTS = 7 * DAY
-"""How long the token of this run counts at most, should nothing revoke it: the process may be killed [us]."""
 _pem = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -41,7 +35,7 @@ _pem = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=PORT,
+    default=DASHBOARD_PORT,
     show_default=True,
     help="Port to listen at; 0 takes a free one.",
 )
@@ -153,33 +147,19 @@ def _metrics(store: "Store", fleets: StandingFleets) -> "Route":
 @contextmanager
 def _opened(store: "Store", address: str, *, browser: bool | None) -> Iterator[None]:
     """Say where the page is; at a terminal with a token, which ends with the block."""
-    from fleet_dagster.storage.clock import now_us  # noqa: PLC0415 - help stays quick
-    from fleet_dagster.storage.tokens import Tokens  # noqa: PLC0415
+    from fleet_dagster.cli.own_token import own_token, shown_in_browser  # noqa: PLC0415 - help stays quick
 
     if not (sys.stdout.isatty() or browser):
         note(f"The dashboard is at {address}. Log in with a token: fleet tokens create NAME")
         yield
         return
-    now, tokens = now_us(), Tokens(store.control)
-    token, secret = tokens.create(
-        "fleet dashboard, this run", "viewer", at=now, expires_at=now + OWN_TOKEN_LASTS
-    )
-    try:
+    with own_token(store, "fleet dashboard, this run", "viewer") as secret:
         click.echo(f"The dashboard is at {address}#token={secret}")
-        with tempfile.TemporaryDirectory(prefix="fleet-dashboard-") as folder:
-            if browser is not False:
-                webbrowser.open(_page_that_leads_to(f"{address}#token={secret}", Path(folder)))
+        opened = (
+            nullcontext() if browser is False else shown_in_browser(f"{address}#token={secret}")
+        )
+        with opened:
             yield
-    finally:
-        tokens.revoke(token.token_id, at=now_us())
-
-
-def _page_that_leads_to(address: str, folder: Path) -> str:
-    """Return the address of a file that only its owner may read: everybody can see how a browser is called."""
-    page = folder / "dashboard.html"
-    refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">'
-    page.write_text(f"<!doctype html><title>Fleet dashboard</title>{refresh}", encoding="utf-8")
-    return page.as_uri()
 
 
 def _dagster(given: str | None, host: str) -> str | None:

@@ -1,8 +1,7 @@
 """`fleet up`: everything from nothing, up to a dashboard with data in it that moves."""
 
-import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import click
@@ -12,6 +11,7 @@ from fleet_dagster.cli.children import DAGSTER_PORT, DASHBOARD_PORT, HOST, is_fr
 from fleet_dagster.cli.dagster_home import dagster_instance, prepare_dagster_home
 from fleet_dagster.cli.feeding import Feeder
 from fleet_dagster.cli.interrupts import interruptible
+from fleet_dagster.cli.own_token import own_token, shown_in_browser
 from fleet_dagster.cli.place import Place, installation_options
 from fleet_dagster.cli.setup import SCHEMA_FILE, schema_text
 from fleet_dagster.cli.simulated import DEMO_DAYS, DEMO_NAME, Demo, demo_content
@@ -89,7 +89,7 @@ def up(place: Place, *, port: int, dashboard_port: int, browser: bool, once: boo
             _put_in_force(store, config, is_file_valid=config.name not in standing.replaced())
             _catch_up(installation, store, config)
         if not once:
-            _serve(installation, feeder, configs, Ports(dashboard_port, port, browser))
+            _serve(installation, store, feeder, configs, Ports(dashboard_port, port, browser))
 
 
 def _refuse_ports(*asked: tuple[str, int]) -> None:
@@ -172,7 +172,11 @@ def _catch_up(installation: Installation, store: Store, config: FleetConfig) -> 
 
 
 def _serve(
-    installation: Installation, feeder: Feeder | None, configs: dict[str, FleetConfig], ports: Ports
+    installation: Installation,
+    store: Store,
+    feeder: Feeder | None,
+    configs: dict[str, FleetConfig],
+    ports: Ports,
 ) -> None:
     workspace = prepare_dagster_home(installation)
     note("Starting Dagster, the live engine and the dashboard …")
@@ -184,12 +188,11 @@ def _serve(
     ):
         try:
             running.wait_until_up()
-            with page_token(installation) as token:
+            with own_token(store, "fleet up, this run", "operator") as token:
                 address = f"{running.dashboard.url}/#token={token}"
                 _say_where(running, address, configs)
-                if ports.browser:
-                    webbrowser.open(address)
-                running.watch()
+                with shown_in_browser(address) if ports.browser else nullcontext():
+                    running.watch()
         except KeyboardInterrupt:
             note("\nStopping …")
     note("Stopped. Nothing is lost: start again with the same command.")

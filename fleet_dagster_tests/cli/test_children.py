@@ -18,9 +18,9 @@ STARTS_ANOTHER = (
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('begun', flush=True); time.sleep(600)"
 
 
-def child(folder: Path, program: str, **changes: str) -> Child:
+def child(folder: Path, program: str, *, url: str = "") -> Child:
     command = (sys.executable, "-c", program)
-    return Child("The test", command, folder / "test.log", folder, {}, **changes)
+    return Child("The test", command, folder / "test.log", folder, {}, url, "/")
 
 
 def begun(one: Child) -> None:
@@ -73,7 +73,7 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
 def test_a_program_that_dies_while_starting_is_told_at_once(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with (
-        child(tmp_path, "raise SystemExit('cannot listen')", url=url, probe="/") as one,
+        child(tmp_path, "raise SystemExit('cannot listen')", url=url) as one,
         pytest.raises(ChildError, match="cannot listen"),
     ):
         one.wait_until_up()
