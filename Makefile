@@ -9,6 +9,11 @@ STAMPS := .venv/stamps
 SOURCES := fleet_dagster fleet_dagster_tests
 NUMPYDOC_SOURCES = $(shell find fleet_dagster/core fleet_dagster/model -name '*.py' 2>/dev/null)
 
+# Tests write much and wait for the disk to have it: where memory is to be had as a folder, from which programs may run, it serves.
+MEMORY := $(firstword $(shell awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2}' /proc/mounts 2>/dev/null))
+ROOM := $(if $(MEMORY),$(shell df -Pk $(MEMORY) | awk 'NR == 2 && $$4 > 4000000 {print "yes"}'))
+PYTEST := $(if $(ROOM),TMPDIR=$(MEMORY) )$(BIN)/python -m pytest
+
 .DEFAULT_GOAL := help
 .PHONY: help up test test-docs test-all test-services test-browser chromium lint bench quality models clean
 
@@ -29,19 +34,19 @@ up: $(STAMPS)/run
 	@exec $(BIN)/fleet up $(ARGS)
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not services and not pages and not browser" $(ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m "not slow and not services and not pages and not browser" $(ARGS)
 
 test-docs: $(STAMPS)/test
-	$(BIN)/python -m pytest -n 2 -m pages $(ARGS)
+	$(PYTEST) -n 2 -m pages $(ARGS)
 
 test-all: $(STAMPS)/services
-	$(BIN)/python -m pytest -n 2 -m "not services and not browser" --cov --cov-report= --cov-fail-under=0 $(ARGS)
-	$(BIN)/python -m pytest -n 0 -m services --cov --cov-append $(ARGS)
+	$(PYTEST) -n 2 -m "not services and not browser" --cov --cov-report= --cov-fail-under=0 $(ARGS)
+	$(PYTEST) -n 0 -m services --cov --cov-append $(ARGS)
 
 test-services: $(STAMPS)/services
 	@echo "These tests use the server in FLEET_TEST_POSTGRES_URL if it is set;" \
 		"otherwise they start a throw-away one from the installed postgresql package."
-	$(BIN)/python -m pytest -n 0 -m services $(ARGS)
+	$(PYTEST) -n 0 -m services $(ARGS)
 
 test-browser: $(STAMPS)/browser chromium
 	$(BIN)/python -m pytest -n 0 -m browser $(ARGS)
