@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 
 import pyarrow.compute as pc
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from fleet_dagster.core.windows import DAY, HOUR, MINUTE, SECOND, Span, floor_to
 from fleet_dagster.dashboard.remembered import RememberedRows
 from fleet_dagster.ledger.state import ledger_state
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.node_report import NODES
 from fleet_dagster.model.snapshot import (
     LedgerShown,
     LiveShown,
@@ -21,23 +21,12 @@ from fleet_dagster.model.snapshot import (
 from fleet_dagster.model.tables import AI_INFERENCE, FLEET_KPI, QUARANTINE, SITE_TELEMETRY
 from fleet_dagster.nodes.dashboard_sink import instant_text
 from fleet_dagster.storage.control.schema import node_reports
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.status import newest_end, newest_telemetry
 from fleet_dagster.storage.store import Store
 
 RENEWED_AFTER = 5 * SECOND
 """Age from which on what is not in a stream is read again [us]."""
-NODES: Mapping[str, str] = {
-    "site_ingest": "site_kpi",
-    "region_mapper": "site_assignment",
-    "baseline": "baseline",
-    "anomaly_scorer": "anomaly_score",
-    "anomaly_correlator": "fleet_correlation",
-    "fleet_aggregator": "fleet_kpi",
-    "regional_scorer": "regional_health",
-    "performance_comparator": "site_ranking",
-    "ai_inference": "ai_inference",
-}
-"""Nodes in the order of their work, and the table that each is known by."""
 _NEWEST_TELEMETRY_IN = 10 * MINUTE
 
 
@@ -54,7 +43,7 @@ class PipelineFigures:
         fleet, coverage = self.config.name, self.store.history.coverage
         telemetry = self._newest_telemetry()
         settled = coverage.settled_through(fleet, FLEET_KPI.name)
-        holder = self.store.door.leases.holder_of(f"live/{fleet}")
+        holder = self.store.door.leases.holder_of(live_key(fleet))
         return PipelineShown(
             newest_telemetry=None if telemetry is None else instant_text(telemetry),
             settled_through=None if settled is None else instant_text(settled),
@@ -95,7 +84,7 @@ class PipelineFigures:
         with self.store.control.reading() as tx:
             query = sa.select(node_reports).where(node_reports.c.number.in_(newest))
             found = {row["node"]: row for row in tx.execute(query).mappings()}
-        return tuple(_node(name, asset, found.get(name)) for name, asset in NODES.items())
+        return tuple(_node(name, table.name, found.get(name)) for name, table in NODES.items())
 
     def _slots(self, window: Span | None, now: int) -> tuple[SlotShown, ...]:
         """Return the slots in force, and how the answers of the newest window that has any went."""
