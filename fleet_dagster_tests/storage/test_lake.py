@@ -27,6 +27,7 @@ from fleet_dagster.storage.changes import plain, superseded_rows
 from fleet_dagster.storage.digest import digest_of
 from fleet_dagster.storage.lake import Lake
 from fleet_dagster.storage.store import Store
+from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.storage.rows import DAY_0, FLEET, span, stats, stored, window, write
 
 FIRST, LAST = 365 * DAY, 2_932_896 * DAY - 1
@@ -176,6 +177,18 @@ def test_a_commit_can_be_told_by_the_intent_it_names(store: Store) -> None:
     assert not store.lake.has_commit(INGEST_STATS, "one", after=between)
     assert not store.lake.has_commit(INGEST_STATS, "three", after=before)
     assert not store.lake.has_commit(INGEST_STATS, "two", after=store.lake.version(INGEST_STATS))
+
+
+def test_a_row_is_found_although_the_log_gives_its_instant_less_exactly(store: Store) -> None:
+    """Delta's log may cut the instants of a file off to milliseconds."""
+    config, stamp = at.coarse(), at.FIRST + HOUR + 999
+    at.land(store, config, at.snapshots("MX-0001", [stamp], config), batch_id="one")
+    near, before = Span(stamp - 1, stamp + 1), Span(stamp - HOUR, stamp)
+    found = [
+        store.lake.read(SITE_TELEMETRY, at.NAME, s, time_column="timestamp").num_rows
+        for s in (near, before)
+    ]
+    assert found == [1, 0]
 
 
 def test_a_table_holds_rows_once_it_is_written_to_even_by_what_created_it(
