@@ -71,7 +71,7 @@ class Summary:
         last, slowest = self._done[-1], max(r.duration_s for r in self._done)
         restated = f", {n_restated} of them restated" if n_restated else ""
         text = (
-            f"{n} windows closed{restated}, until {iso(last.span.end)}; its rows stood {lag_words(last.ended - last.span.end)} "
+            f"{n} window{'s' if n > 1 else ''} closed{restated}, until {iso(last.span.end)}; its rows stood {lag_words(last.ended - last.span.end)} "
             f"after its end, a round took {slowest:.1f} s at most"
         )
         figures: dict[str, Figure] = {
