@@ -53,6 +53,8 @@ def live(
     take over when it is gone. Exit code 1 when a fleet had to be left out.
     """
     from fleet_dagster.live.engine import Engine  # noqa: PLC0415 - help stays quick
+    from fleet_dagster.telemetry.observer import Observer  # noqa: PLC0415
+    from fleet_dagster.telemetry.otlp import exporter  # noqa: PLC0415
 
     installation, tell = place.installation(), _said(as_json=as_json)
     for name in names:
@@ -65,6 +67,7 @@ def live(
         tell,
         wait_s=wait_s,
         listeners=[reports.note] if reports else [],
+        observer=lambda store, config: Observer(store, config, otlp=exporter(), say=note),
     )
     if not _run(engine, reports):
         raise SystemExit(1)

@@ -10,6 +10,7 @@ from fleet_dagster.core.blas import on_one_thread
 from fleet_dagster.core.windows import HOUR, SECOND
 from fleet_dagster.live.events import Event, Kind, Listener, Tell
 from fleet_dagster.live.keeper import RUN, Keeper
+from fleet_dagster.live.observing import MakeObserver, unobserved
 from fleet_dagster.live.trouble import Trouble
 from fleet_dagster.live.upkeep import Upkeep
 from fleet_dagster.model.config import FleetConfig
@@ -37,6 +38,7 @@ class Engine:
     wait_s: float = WAIT_S
     clock: Clock = now_us
     listeners: Sequence[Listener] = ()
+    observer: MakeObserver = unobserved
     compact_every: int = HOUR
     """How often the lake is compacted, by the clock on the wall [us]."""
     keepers: dict[str, Keeper] = field(default_factory=dict, init=False)
@@ -94,6 +96,7 @@ class Engine:
             wait=round(self.wait_s * SECOND),
             tell=self.tell,
             listeners=self.listeners,
+            observer=self.observer,
         )
         self.keepers[name].start()
 

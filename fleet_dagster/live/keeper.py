@@ -6,14 +6,16 @@ import traceback
 import uuid
 from collections.abc import Sequence
 
+from fleet_dagster.core.windows import Span
 from fleet_dagster.live.events import Event, Kind, Listener, Tell
+from fleet_dagster.live.observing import MakeObserver, unobserved
 from fleet_dagster.live.summary import Summary
 from fleet_dagster.live.trouble import Trouble
-from fleet_dagster.live.work import Work, n_windows, next_batch
+from fleet_dagster.live.work import Do, Work, n_windows, next_batch
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import FleetError, LeaseError
 from fleet_dagster.refresh.due import owed, owed_answers
-from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.refresh.refresh import Outcome, Refresh
 from fleet_dagster.storage.clock import Clock
 from fleet_dagster.storage.leases import Leases, live_key
 from fleet_dagster.storage.store import Store
@@ -44,6 +46,7 @@ class Keeper:
         wait: int,
         tell: Tell,
         listeners: Sequence[Listener] = (),
+        observer: MakeObserver = unobserved,
     ) -> None:
         self.store, self.config, self.clock = store, config, clock
         self.tell, self.listeners = tell, listeners
@@ -51,9 +54,9 @@ class Keeper:
         self.run_id = f"{RUN}-{uuid.uuid4().hex[:16]}"
         self.stopping = threading.Event()
         self.is_keeping = self.is_left_out = False
-        closing, asking = self._refresh(), self._refresh()
-        self.windows = Work(store, config, clock, owed, closing.windows, wait)
-        self.answers = Work(store, config, clock, owed_answers, asking.ai_inference, wait)
+        closing, asking = self._doing("windows", observer), self._doing("ai_inference", observer)
+        self.windows = Work(store, config, clock, owed, closing, wait)
+        self.answers = Work(store, config, clock, owed_answers, asking, wait)
         self._fresh = threading.Event()
         self._summary = Summary(config, tell)
         self._leases = Leases(store.control, wait_s=0.0)
@@ -73,8 +76,24 @@ class Keeper:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _refresh(self) -> Refresh:
-        return Refresh(self.store, self.config, run_id=self.run_id, clock=self.clock)
+    def _doing(self, nodes: str, observer: MakeObserver) -> Do:
+        """Return what refreshes a batch, with a refresh and an observer that live as long as the keeper."""
+        observed = observer(self.store, self.config)
+        refresh = Refresh(
+            self.store,
+            self.config,
+            run_id=self.run_id,
+            clock=self.clock,
+            observe=observed,
+            source="live",
+        )
+        work: Do = getattr(refresh, nodes)
+
+        def do(batch: Span) -> list[Outcome]:
+            with observed.refreshing(batch, source="live", run_id=self.run_id):
+                return work(batch)
+
+        return do
 
     def _guarded(self) -> None:
         """Run; what nobody foresaw leaves this fleet to the schedule, and no other."""

@@ -40,6 +40,9 @@ def test_fleets_are_kept_current_until_it_is_asked_to_end(
         process.kill()
         process.wait()
     assert process.returncode == 0
+    with installation.store() as store:
+        reports = store.node_reports.newest("plant").values()
+    assert {judged.report.source for judged in reports} == {"live"}
     assert kinds[:2] == ["started", "behind"]
     assert "live      kept current by" in status
     assert [f["is_fine"] for f in looked if f["what"] == "live plant"] == [True]
