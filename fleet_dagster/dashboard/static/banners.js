@@ -27,7 +27,6 @@ function banner(remark, does) {
     // The age changes every second: those who listen are told the instant instead.
     h("span", { class: "since", "aria-hidden": true }),
     h("span", { class: "words" }),
-    h("span", { class: "spring" }),
   );
   if (remark.kind === "lost") made.append(h("button", { type: "button", onclick: does.retry }, "Try now"));
   if (remark.kind === "storm") {

@@ -48,7 +48,7 @@ export function acknowledgeDialog(fleet, incident, done) {
   const note = h("textarea", { name: "note", maxlength: "2000", placeholder: "What you found, who is on it" });
   note.value = said?.note ?? "";
   form(
-    `Acknowledge incident ${incident.incident_id.slice(0, 8)}`,
+    `Acknowledge: ${incident.pattern.replaceAll("_", " ")}, ${incident.domain}`,
     [
       h("p", { class: "muted small" }, "Others see that somebody knows of it. What it turned out to be can be said later, too."),
       h("fieldset", {}, h("legend", {}, "What is it?"), ...truths),

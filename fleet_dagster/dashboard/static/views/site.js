@@ -5,7 +5,7 @@ import { Chart } from "../charts.js";
 import { Loader } from "../course.js";
 import { h, keyed, setText, show } from "../dom.js";
 import { count, percent, score, seconds, signed } from "../format.js";
-import { csvLink, empty, pointSource, regionAddress, severityChip, siteLink, sourceLink, statusChip } from "../parts.js";
+import { ageOf, csvLink, empty, instant, pointSource, regionAddress, severityChip, siteLink, sourceLink, statusChip } from "../parts.js";
 import { LASTS as ALL_LASTS, ranges } from "../ranges.js";
 import { address, replaceAsked } from "../routes.js";
 import { siteAt, touches } from "../store.js";
@@ -101,6 +101,7 @@ function oneSite(context, id) {
 
   function take(answer) {
     show(problem, false);
+    facts.heard(answer.site);
     const kpis = new Map(answer.kpis.map((one) => [one.name, one]));
     for (const [name, chart] of charts) {
       if (kpis.has(name)) continue;
@@ -199,6 +200,7 @@ function factsOf(context, id) {
   const status = h("span");
   const region = h("a");
   const incidents = h("div", { class: "row" });
+  const heard = h("p", { class: "muted" });
   const values = FACTS.map(([label, , tableName]) => ({ value: h("span"), source: tableName && sourceLink(context, tableName, null, label) }));
   const element = h(
     "section",
@@ -210,10 +212,15 @@ function factsOf(context, id) {
       status,
     ),
     h("dl", { class: "facts" }, ...FACTS.map(([label], i) => h("div", {}, h("dt", {}, label), h("dd", {}, values[i].value, " ", values[i].source)))),
+    heard,
     incidents,
   );
   return {
     element,
+    /** Says when it was last heard of, and which KPIs make it anomalous. */
+    heard(site) {
+      heard.replaceChildren("Last heard of ", instant(site.last_seen, context.clock.now()), site.last_seen ? " UTC, " : "", site.last_seen ? ageOf(site.last_seen) : "", ".", blameWords(site));
+    },
     draw(site, snapshot) {
       status.replaceChildren(statusChip(site.status));
       region.textContent = site.region_id;
@@ -227,6 +234,12 @@ function factsOf(context, id) {
       show(incidents, own.length > 0);
     },
   };
+}
+
+function blameWords(site) {
+  const kpis = Object.entries(site.top_kpis ?? {}).map(([name, share]) => `${name} ${percent(share)}`);
+  if (!kpis.length) return "";
+  return ` Anomalous in ${site.anomalous_in.join(", ")}; to blame: ${kpis.join(", ")}.`;
 }
 
 function incidentWords(context, incident) {
