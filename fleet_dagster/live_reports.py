@@ -14,12 +14,14 @@ from fleet_dagster.assets.spec import asset_key
 from fleet_dagster.core.windows import SECOND, Span, iso
 from fleet_dagster.live.events import Event, Kind, Round, Tell
 from fleet_dagster.live.trouble import LONGEST_PAUSE_S, Trouble
-from fleet_dagster.metadata import partition_figures
+from fleet_dagster.metadata import partition_figures, work_figures
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.model.node_report import JudgedReport
 from fleet_dagster.model.tables import INGEST_STATS, QUARANTINE, TABLES, Table
 from fleet_dagster.partitions import Partitions, keys_touching, partitions_of, span_of
 from fleet_dagster.refresh.refresh import Outcome
 from fleet_dagster.storage.store import Store
+from fleet_dagster.telemetry.observer import standing
 from fleet_dagster.views.score_figures import Figures
 
 MADE_BY = "live engine"
@@ -120,10 +122,10 @@ class Reports:
                 {k: d for k, d in self._done.items() if k[0] == fleet},
             )
             self._done = {k: d for k, d in self._done.items() if k not in own}
-        partitions, told = partitions_of(config), 0
+        partitions, told, judged = partitions_of(config), 0, standing(store, fleet)
         try:
             for place, done in list(own.items()):
-                for event in self._events(store, config, partitions, place, done):
+                for event in self._events(store, config, partitions, place, done, judged=judged):
                     instance.report_runless_asset_event(event)
                 del own[place]
                 told += 1
@@ -142,9 +144,12 @@ class Reports:
         partitions: Partitions,
         place: tuple[str, str, str],
         done: Done,
+        *,
+        judged: Mapping[str, JudgedReport],
     ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
         _, key, name = place
         table, span = TABLES[name], span_of(partitions, key)
+        newest = judged.get(checks.NODE_OF.get(table, ""))
         figures: Mapping[str, Figures] = {}
         if table in _IN_FULL:
             figures = partition_figures(store, table, config.name, {key: span}, [])
@@ -158,6 +163,7 @@ class Reports:
                 **figures.get(
                     key, {"dagster/row_count": store.lake.count(table, config.name, [span])}
                 ),
+                **work_figures([newest] if newest else []),
                 "rows_written": done.rows_written,
                 "windows_computed": done.windows_computed,
                 "windows_restated": done.windows_restated,
@@ -167,7 +173,7 @@ class Reports:
                 "made_by": MADE_BY,
             },
         )
-        yield from self._verdicts_of(config, table, place, done, figures)
+        yield from self._verdicts_of(config, table, place, done, figures, newest=newest)
 
     def _verdicts_of(
         self,
@@ -176,11 +182,16 @@ class Reports:
         place: tuple[str, str, str],
         done: Done,
         figures: Mapping[str, Figures],
+        *,
+        newest: JudgedReport | None,
     ) -> Iterator[dg.AssetCheckEvaluation]:
         """Yield the verdicts of a table's checks that are new: Dagster never prunes what belongs to no run."""
         outcome = Outcome(table, Span(0, 0), (), (), tuple(done.violations))
         key = asset_key(config, table.name)
-        found = checks.results_of(key, outcome, figures) if figures else [checks.fits(outcome)]
+        if figures:
+            found = checks.results_of(key, outcome, figures, newest=newest)
+        else:
+            found = [checks.fits(outcome), *checks.thresholds_kept(key, table, newest)]
         for result in found:
             what = (*place[:2], f"{table.name} {result.check_name}")
             if self._verdicts.get(what) == result.passed:
