@@ -18,7 +18,7 @@ PYTEST := $(if $(ROOM),TMPDIR=$(MEMORY) )$(BIN)/python -m pytest
 .PHONY: help up test test-docs test-all test-services test-browser chromium lint bench quality models clean
 
 help:
-	@echo "make up             start the dashboard and the pipeline"
+	@echo "make up             start the demo fleet, the live engine, the dashboard and Dagster"
 	@echo "make test           the quick tests"
 	@echo "make test-docs      the commands of the documentation"
 	@echo "make test-all       every test, with branch coverage"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from fleet_dagster import checks
+from fleet_dagster.assets import dashboard_sink
 from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key
 from fleet_dagster.core.windows import SECOND, Span, iso
@@ -129,6 +130,7 @@ class Reports:
                     instance.report_runless_asset_event(event)
                 del own[place]
                 told += 1
+            instance.report_runless_asset_event(_snapshot(store, config))
         finally:
             with self._lock:
                 self._done = {**own, **self._done}
@@ -204,6 +206,14 @@ class Reports:
                 metadata={**result.metadata, "made_by": dg.MetadataValue.text(MADE_BY)},
                 severity=result.severity,
             )
+
+
+def _snapshot(store: Store, config: FleetConfig) -> dg.AssetMaterialization:
+    """Write the newest snapshot, which no run does while an engine is at work."""
+    told = dashboard_sink.written(store, config)
+    return dg.AssetMaterialization(
+        asset_key(config, dashboard_sink.NAME), metadata={**told, "made_by": MADE_BY}
+    )
 
 
 def _touched(partitions: Partitions, outcome: Outcome, done: Round) -> list[str]:

@@ -51,14 +51,19 @@ def dashboard_sink(config: FleetConfig) -> dg.AssetsDefinition:
     )
     def shell(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         store: Store = getattr(context.resources, RESOURCE_KEY)
-        now, path = now_us(), store.snapshots / f"{config.name}.json"
-        document = document_of(Gathering(store, config).snapshot(now))
-        content = encoded(document)
-        with replacing(path) as partial:
-            partial.write_bytes(content)
-        return dg.MaterializeResult(metadata=_figures(document, path, len(content)))
+        return dg.MaterializeResult(metadata=written(store, config))
 
     return shell
+
+
+def written(store: "Store", config: FleetConfig) -> dict[str, Any]:  # Any: metadata
+    """Write the newest snapshot; returns what Dagster is told of it."""
+    now, path = now_us(), store.snapshots / f"{config.name}.json"
+    document = document_of(Gathering(store, config).snapshot(now))
+    content = encoded(document)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    return _figures(document, path, len(content))
 
 
 def _figures(document: Document, path: "Path", size: int) -> dict[str, Any]:  # Any: metadata

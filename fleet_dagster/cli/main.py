@@ -30,7 +30,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "import": ("land:import_", "Land telemetry from CSV, JSON Lines or Parquet files."),
     "run": ("run:run", "Compute a fleet's windows through Dagster, and wait."),
-    "up": ("up:up", "Start the dashboard and the pipeline, with a demo fleet if there is none."),
+    "up": (
+        "up:up",
+        "Start the dashboard, the live engine and Dagster, with a demo fleet if there is none.",
+    ),
     "live": (
         "live:live",
         "Keep fleets current: every window is computed as soon as it has closed.",

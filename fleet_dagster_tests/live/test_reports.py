@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from fleet_dagster.assets import dashboard_sink
 from fleet_dagster.assets.spec import asset_key
 from fleet_dagster.core.windows import HOUR, MINUTE, Span
 from fleet_dagster.live.events import Kind
@@ -56,6 +58,10 @@ def test_what_an_engine_has_done_is_told_to_dagster_without_a_run(
         said.wait_for(Kind.REPORTED)
     reports.stop()
     telling.join(60)
+    (snapshot,) = materializations(instance, dashboard_sink.NAME)[-1:]
+    path = Path(str(snapshot.metadata["path"].value))
+    shown = json.loads(path.read_text(encoding="utf-8"))
+    assert snapshot.metadata["window_end"].value == shown["window"]["end"]
     (found,) = materializations(instance, FLEET_KPI.name)
     assert found.partition == TODAY
     told = {name: value.value for name, value in found.metadata.items()}
