@@ -90,7 +90,7 @@ def _slow(
     if (report.window_s - usual_s) * report.windows < NOTICEABLE_S:
         return
     yield (
-        f"took {report.window_s:.3g} s a window, usual are {usual_s:.3g} s "
+        f"took {_time(report.window_s)} a window, usual are {_time(usual_s)} "
         f"(anomaly score {score:.1f}, threshold {limit:g})"
     )
 
@@ -111,3 +111,8 @@ def _beyond(report: NodeReport, thresholds: NodeThresholds) -> Iterator[str]:
 
 def _log(durations_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(durations_s, 1e-6))
+
+
+def _time(duration_s: float) -> str:
+    """Say a duration as people read it: without an exponent, from minutes down to microseconds [s]."""
+    return f"{duration_s:.3g} s" if duration_s >= 1 else f"{1e3 * duration_s:.3g} ms"

@@ -53,7 +53,7 @@ def test_twice_as_slow_as_usual_is_never_a_warning_alone(past: list[float], late
 
 def test_four_times_as_slow_is_a_warning_that_says_so() -> None:
     (words,) = judge(node_report(2.0), STEADY, DEFAULT).breaches
-    assert words == "took 2 s a window, usual are 0.5 s (anomaly score 10.0, threshold 5)"
+    assert words == "took 2 s a window, usual are 500 ms (anomaly score 10.0, threshold 5)"
 
 
 def test_a_node_that_is_quicker_than_usual_is_no_warning() -> None:
