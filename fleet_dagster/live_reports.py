@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from fleet_dagster import checks
 from fleet_dagster.assets import dashboard_sink
 from fleet_dagster.assets.site_telemetry import landed
 from fleet_dagster.assets.spec import asset_key
-from fleet_dagster.core.windows import SECOND, Span, iso
+from fleet_dagster.core.windows import SECOND, Span, gaps, iso
 from fleet_dagster.live.events import Event, Kind, Round, Tell
 from fleet_dagster.live.trouble import LONGEST_PAUSE_S, Trouble
 from fleet_dagster.metadata import partition_figures, work_figures
@@ -43,7 +43,23 @@ class Done:
     end: int = 0
     """End of the newest window [us]."""
     lag_s: float = 0.0
-    violations: list[str] = field(default_factory=list)
+    violations: list[tuple[Span, str]] = field(default_factory=list)
+    """What is wrong with rows that were not written, by the batch."""
+
+    def see(self, batch: Span, violations: Sequence[str]) -> None:
+        """Take a batch's violations in place of those that were found in it before."""
+        self.violations = [(s, v) for s, v in self.violations if gaps(s, [batch])]
+        self.violations += [(batch, v) for v in violations]
+
+    def add(self, later: "Done") -> None:
+        """Take what was done after this into account."""
+        self.rows_written += later.rows_written
+        self.windows_computed += later.windows_computed
+        self.windows_restated += later.windows_restated
+        self.longest_round_s = max(self.longest_round_s, later.longest_round_s)
+        self.violations += later.violations
+        if later.end > self.end:
+            self.end, self.lag_s = later.end, later.lag_s
 
 
 @dataclass
@@ -133,8 +149,11 @@ class Reports:
             instance.report_runless_asset_event(_snapshot(store, config))
         finally:
             with self._lock:
-                self._done = {**own, **self._done}
-                self._reported[fleet] = time.monotonic()
+                for place, untold in own.items():
+                    untold.add(self._done.get(place, Done()))
+                self._done |= own
+                if not own:
+                    self._reported[fleet] = time.monotonic()
         text = f"{told} materializations told to Dagster"
         self.tell(Event(Kind.REPORTED, fleet, text, {"materializations": told}))
         return told
@@ -188,7 +207,8 @@ class Reports:
         newest: JudgedReport | None,
     ) -> Iterator[dg.AssetCheckEvaluation]:
         """Yield the verdicts of a table's checks that are new: Dagster never prunes what belongs to no run."""
-        outcome = Outcome(table, Span(0, 0), (), (), tuple(done.violations))
+        wrong = tuple(text for _, text in done.violations)
+        outcome = Outcome(table, Span(0, 0), (), (), wrong)
         key = asset_key(config, table.name)
         if figures:
             found = checks.results_of(key, outcome, figures, newest=newest)
@@ -198,7 +218,6 @@ class Reports:
             what = (*place[:2], f"{table.name} {result.check_name}")
             if self._verdicts.get(what) == result.passed:
                 continue
-            self._verdicts[what] = result.passed
             yield dg.AssetCheckEvaluation(
                 asset_key=key,
                 check_name=str(result.check_name),
@@ -206,6 +225,7 @@ class Reports:
                 metadata={**result.metadata, "made_by": dg.MetadataValue.text(MADE_BY)},
                 severity=result.severity,
             )
+            self._verdicts[what] = result.passed  # only once it has been told
 
 
 def _snapshot(store: Store, config: FleetConfig) -> dg.AssetMaterialization:
@@ -229,6 +249,6 @@ def _add(own: Done, config: FleetConfig, outcome: Outcome, done: Round) -> None:
     own.windows_computed += sum(len(s.starts(interval)) for s in outcome.computed)
     own.windows_restated += sum(len(s.starts(interval)) for s in outcome.restated)
     own.longest_round_s = max(own.longest_round_s, done.duration_s)
-    own.violations = list(outcome.violations)
+    own.see(done.span, outcome.violations)
     if done.span.end > own.end:
         own.end, own.lag_s = done.span.end, done.lag_s

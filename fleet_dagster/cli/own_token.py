@@ -2,6 +2,7 @@
 
 import html
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,5 +35,7 @@ def shown_in_browser(address: str) -> Iterator[None]:
         page = Path(folder) / "dashboard.html"
         refresh = f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">'
         page.write_text(f"<!doctype html><title>Fleet dashboard</title>{refresh}", encoding="utf-8")
-        webbrowser.open(page.as_uri())
+        # A browser in the terminal would hold up whoever waits for it.
+        opened = threading.Thread(target=webbrowser.open, args=(page.as_uri(),), daemon=True)
+        opened.start()
         yield

@@ -40,10 +40,10 @@ class Guesses:
         """Return for how long an address is not listened to any more; 0 for most."""
         with self._lock:
             n, last = self._wrong.get(address, (0, 0.0))
-        if n < FREE_GUESSES:
+        waited = self.clock() - last
+        if n < FREE_GUESSES or waited > FORGOTTEN_AFTER_S:
             return 0.0
-        pause = min(LONGEST_WAIT_S, 2.0 ** (n - FREE_GUESSES))
-        return max(0.0, last + pause - self.clock())
+        return max(0.0, _pause_s(n) - waited)
 
     def note(self, address: str) -> None:
         """Note a wrong token; of the addresses, those that guessed lately are remembered."""
@@ -53,6 +53,12 @@ class Guesses:
             self._wrong[address] = (1 if now - last > FORGOTTEN_AFTER_S else n + 1, now)
             while len(self._wrong) > REMEMBERED_ADDRESSES:
                 self._wrong.popitem(last=False)
+
+
+def _pause_s(n_wrong: int) -> float:
+    """Return how long an address waits after so many wrong tokens [s]."""
+    doublings = min(n_wrong - FREE_GUESSES, 10)  # a power without bound would overflow
+    return min(LONGEST_WAIT_S, 2.0**doublings)
 
 
 class Access:

@@ -1,6 +1,7 @@
 """The dashboard's web application: what is answered where, to whom, and with which headers."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _WORDS = {
     404: "there is nothing here. The pages begin at /, the interface is described in the how-to guide",
     405: "this cannot be asked in that way",
 }
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,10 @@ def application(
 async def _watch_tokens(access: Access) -> None:
     while True:
         await asyncio.sleep(1.0)
-        await access.look()
+        try:
+            await access.look()
+        except Exception:  # noqa: BLE001 - were this task to end, revoked tokens would keep their streams
+            _log.exception("the tokens of open streams could not be looked up")
 
 
 def told(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -60,6 +60,8 @@ class Channels:
                 self._tune(await asyncio.to_thread(self.configs))
             except (FleetError, OSError) as error:  # those that stood go on
                 _log.warning("the fleets' files cannot be read: %s", error)
+            except Exception:  # noqa: BLE001 - were this task to end, new fleets would never be shown
+                _log.exception("the fleets could not be looked at")
 
     def end_streams(self) -> None:
         """Tell every listener that the server ends."""

@@ -73,8 +73,10 @@ class Feed:
         except (FleetError, OSError) as error:
             self._say(" ".join(str(error).split()))
         except Exception as error:  # noqa: BLE001 - a defect: whoever watches must see that the picture stands
-            _log.exception("fleet %s: no picture could be taken", self.config.name)
-            self._say(f"No picture could be taken ({error!r}). See the dashboard's log")
+            problem = f"No picture could be taken ({error!r}). See the dashboard's log"
+            if self._trouble is None or self._trouble.problem != problem:
+                _log.exception("fleet %s: no picture could be taken", self.config.name)
+            self._say(problem)
 
     def _take_if_due(self, now: float) -> None:
         newest = self.following.newest()

@@ -58,6 +58,7 @@ class Keeper:
         self.windows = Work(store, config, clock, owed, closing, wait)
         self.answers = Work(store, config, clock, owed_answers, asking, wait)
         self._fresh = threading.Event()
+        self._answers_ended: BaseException | None = None
         self._summary = Summary(config, tell)
         self._leases = Leases(store.control, wait_s=0.0)
         self._thread = threading.Thread(target=self._guarded, name=f"live-{config.name}")
@@ -126,8 +127,9 @@ class Keeper:
         """Keep the fleet current until told to stop, or until another engine has the lease."""
         self.tell(Event(Kind.STARTED, self.config.name, "kept current", {"holder": holder}))
         over, self.is_keeping = threading.Event(), True
+        self._answers_ended = None
         asking = threading.Thread(
-            target=self._keep_answers, args=(over,), name=f"live-{self.config.name}-ai"
+            target=self._guarded_answers, args=(over,), name=f"live-{self.config.name}-ai"
         )
         asking.start()
         try:
@@ -142,13 +144,14 @@ class Keeper:
     def _keep_windows(self, holder: str) -> None:
         trouble = Trouble(self.tell, self.config.name, "Closing windows")
         while not self.stopping.is_set():
+            if self._answers_ended is not None:
+                raise self._answers_ended
             try:
                 if not self._leases.is_alive(holder):
                     return
                 is_idle = self._one_round(self.windows)
             except (FleetError, OSError) as error:
-                pause_s = trouble.met(error)
-                self._wait_until(self.windows.next_closing(), time.monotonic() + pause_s)
+                self._pause(trouble.met(error))
                 continue
             if not self.windows.aside:
                 trouble.over()
@@ -171,6 +174,13 @@ class Keeper:
         for listener in self.listeners:
             listener(self.config, done)
         return False
+
+    def _guarded_answers(self, over: threading.Event) -> None:
+        """Ask the AI models; what nobody foresaw ends the keeping, not just this thread: the schedule asks then."""
+        try:
+            self._keep_answers(over)
+        except BaseException as error:  # noqa: BLE001 - told by the keeper's own thread
+            self._answers_ended = error
 
     def _keep_answers(self, over: threading.Event) -> None:
         """Ask the AI models about what the windows' thread has brought up to date: one that hangs holds nothing up."""
@@ -201,8 +211,16 @@ class Keeper:
             listener(self.config, done)
         return True
 
+    def _pause(self, pause_s: float) -> None:
+        """Pause after a failure; the next window ends the pause, but one that could not even be asked for does not."""
+        closing = self.windows.next_closing()
+        if closing > self.clock():
+            self._wait_until(closing, time.monotonic() + pause_s)
+        else:
+            self.stopping.wait(pause_s)
+
     def _wait_until(self, instant: int, moment: float) -> None:
         """Wait until an instant of the engine's clock [us] or a moment of the monotonic one [s], whatever comes first."""
         while self.clock() < instant and time.monotonic() < moment:
-            if self.stopping.wait(POLL_S):
+            if self.stopping.wait(POLL_S) or self._answers_ended is not None:
                 return

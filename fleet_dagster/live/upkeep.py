@@ -89,6 +89,7 @@ class Upkeep:
         problem, told, self._at = aside.problem(), self._told, None
         if problem:
             self._not_before[aside.what] = self.clock() + AGAIN
+            self._compact_at = min(self._compact_at, now_us() + AGAIN)
             fleet = told.fleet if told else ""
             text = f"Upkeep ({aside.what}) failed, and is tried again in {AGAIN // MINUTE} minutes: {problem}"
             self.tell(Event(Kind.TROUBLE, fleet, text, {"problem": problem}))

@@ -1,5 +1,6 @@
 import re
 
+from fleet_dagster.dashboard.access import FORGOTTEN_AFTER_S, LONGEST_WAIT_S, Guesses
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.store import Store
 from fleet_dagster.storage.tokens import Tokens
@@ -83,3 +84,13 @@ def test_a_token_is_in_no_answer_and_not_in_the_database(dashboard: Served) -> N
     for name in (file, f"{file}-wal"):
         with open(name, "rb") as content:  # noqa: PTH123 - plain bytes
             assert dashboard.token.encode() not in content.read()
+
+
+def test_a_program_that_shows_a_wrong_token_for_days_is_answered_and_forgiven() -> None:
+    now = [0.0]
+    guesses = Guesses(lambda: now[0])
+    for _ in range(3000):
+        guesses.note("10.0.0.7")
+    assert guesses.wait_s("10.0.0.7") == LONGEST_WAIT_S
+    now[0] = FORGOTTEN_AFTER_S + 1
+    assert guesses.wait_s("10.0.0.7") == 0

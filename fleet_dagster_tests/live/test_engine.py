@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from fleet_dagster.core.windows import DAY, HOUR, MINUTE, Span
-from fleet_dagster.live.events import Event, Kind
+from fleet_dagster.live.events import Event, Kind, Round
 from fleet_dagster.live.trouble import Trouble
 from fleet_dagster.live.work import next_batch
 from fleet_dagster.model.config import FleetConfig
 from fleet_dagster.model.errors import StorageError
-from fleet_dagster.model.tables import FLEET_KPI
+from fleet_dagster.model.tables import AI_INFERENCE, FLEET_KPI
 from fleet_dagster.refresh.due import CURRENT, left_by_live, owed
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.leases import live_key
@@ -152,6 +152,46 @@ def test_one_fleet_that_cannot_be_kept_holds_up_no_other(home: Path, store: Stor
     assert "nobody foresaw this" in str(left_out)
     assert newest(store) == MORNING
     assert store.door.leases.holder_of(live_key("other")) is None
+
+
+def test_answers_that_nobody_foresaw_leave_the_fleet_to_the_schedule(
+    home: Path, store: Store
+) -> None:
+    at.put_model(store)
+    said, config = Said(), at.with_models(CONFIG)
+    store.registry.apply(config, valid_from=0)
+
+    def refuse(_config: FleetConfig, done: Round) -> None:
+        if any(outcome.table is AI_INFERENCE for outcome in done.outcomes):
+            raise RuntimeError("nobody foresaw this answer")
+
+    fleets = {at.NAME: config}
+    with running(engine_at(home, Hands(MORNING), said, fleets=fleets, listeners=[refuse])):
+        assert "nobody foresaw this answer" in str(said.wait_for(Kind.LEFT_OUT))
+        wait_until(lambda: store.door.leases.holder_of(live_key(at.NAME)) is None)
+
+
+def test_a_database_that_is_gone_is_not_asked_without_a_pause(home: Path) -> None:
+    """While nothing can be asked, no window ends a pause: the newest one that was seen is long past."""
+    hands, said = Hands(MORNING), Said()
+    with running(engine_at(home, hands, said)) as engine:
+        wait_current(engine)
+        keeper = engine.keepers[at.NAME]
+        tries, asked = [], keeper._leases.is_alive
+
+        def counted(holder: str) -> bool:
+            tries.append(holder)
+            return asked(holder)
+
+        keeper._leases.is_alive = counted  # type: ignore[method-assign] # counts, and asks as before
+        (home / "control.db").rename(home / "gone.db")
+        hands.now += 10 * WINDOW
+        said.wait_for(Kind.TROUBLE, "is gone")
+        time.sleep(2.0)
+        (home / "gone.db").rename(home / "control.db")
+        n_tries = len(tries)
+        said.wait_for(Kind.RECOVERED)
+    assert n_tries < 10
 
 
 def test_troubles_are_told_once_with_growing_pauses() -> None:

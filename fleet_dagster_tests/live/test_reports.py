@@ -11,7 +11,7 @@ from fleet_dagster.assets import dashboard_sink
 from fleet_dagster.assets.spec import asset_key
 from fleet_dagster.core.windows import HOUR, MINUTE, Span
 from fleet_dagster.live.events import Kind
-from fleet_dagster.live_reports import MADE_BY, Reports
+from fleet_dagster.live_reports import MADE_BY, Done, Reports
 from fleet_dagster.model.tables import FLEET_KPI, INGEST_STATS, SITE_TELEMETRY, derived_tables
 from fleet_dagster.storage.store import Store
 from fleet_dagster_tests import installations as at
@@ -104,3 +104,20 @@ def test_a_dagster_that_cannot_be_reached_is_told_once_and_holds_up_no_window(ho
     assert not telling.is_alive()
     assert "no Dagster here" in str(told)
     assert len(said.of(Kind.TROUBLE)) == 1
+
+
+def test_what_one_batch_lacks_is_told_until_that_batch_is_clean() -> None:
+    first, later = Span(0, HOUR), Span(HOUR, 2 * HOUR)
+    done = Done()
+    done.see(first, ["a null"])
+    done.see(later, [])
+    assert done.violations == [(first, "a null")]
+    done.see(first, [])
+    assert done.violations == []
+
+
+def test_rounds_that_could_not_be_told_are_counted_with_those_after_them() -> None:
+    untold = Done(rows_written=2, windows_computed=1, end=HOUR, lag_s=9.0, longest_round_s=3.0)
+    untold.add(Done(rows_written=3, windows_computed=1, end=2 * HOUR, lag_s=1.0))
+    assert (untold.rows_written, untold.windows_computed) == (5, 2)
+    assert (untold.end, untold.lag_s, untold.longest_round_s) == (2 * HOUR, 1.0, 3.0)

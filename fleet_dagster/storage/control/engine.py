@@ -92,6 +92,11 @@ class Control:
             yield
         except sa.exc.IntegrityError:
             raise
+        except sa.exc.TimeoutError as error:
+            raise StorageError(
+                f"control database {self.engine.url!r} gave no connection in time: too many wait for a lock. "
+                "Find out which program keeps it locked; the same is tried again or can be run again"
+            ) from error
         except sa.exc.DBAPIError as error:
             raise StorageError(
                 f"control database {self.engine.url!r} failed: {error.orig}. The transaction left no trace. "
