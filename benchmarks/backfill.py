@@ -19,8 +19,9 @@ import yaml
 from benchmarks import noop
 from benchmarks.report import Figure, Result, ratios, seconds
 from benchmarks.telemetry import NAME, START, START_DATE, Workload, landed_hours
+from fleet_dagster.cli.children import HOST, Child
 from fleet_dagster.cli.dagster_home import prepare_dagster_home
-from fleet_dagster.cli.webserver import HOST, Webserver, webserver
+from fleet_dagster.cli.webserver import webserver
 from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.partitions import partitions_per_run
 from fleet_dagster.storage.installation import Installation
@@ -198,7 +199,7 @@ def _measure(installation: Installation) -> list[tuple[Backfill, Backfill]]:
         return _pairs(server)
 
 
-def _pairs(server: Webserver) -> list[tuple[Backfill, Backfill]]:
+def _pairs(server: Child) -> list[tuple[Backfill, Backfill]]:
     daemon = Daemon(server.url)
     ours, noops = daemon.assets(NAME), daemon.assets(noop.GROUP)
     if len(ours) != len(noops):
