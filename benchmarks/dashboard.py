@@ -26,9 +26,10 @@ from benchmarks.telemetry import NAME, START, landed_hours
 from fleet_dagster.core.windows import HOUR, MINUTE, SECOND, Span
 from fleet_dagster.dashboard.application import Application, application
 from fleet_dagster.dashboard.documents import Document
-from fleet_dagster.dashboard.serving import listening, web_server
+from fleet_dagster.dashboard.serving import web_server
 from fleet_dagster.nodes.dashboard_sink import instant_text
 from fleet_dagster.refresh.refresh import Refresh
+from fleet_dagster.serving import listening
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.store import Store
 from fleet_dagster.storage.tokens import Tokens

@@ -77,7 +77,8 @@ def dashboard(
     Exit code 2 when the port is in use.
     """
     from fleet_dagster.dashboard.application import application  # noqa: PLC0415 - help stays quick
-    from fleet_dagster.dashboard.serving import listening, web_server  # noqa: PLC0415
+    from fleet_dagster.dashboard.serving import web_server  # noqa: PLC0415
+    from fleet_dagster.serving import address, listening  # noqa: PLC0415
 
     store, fleets = place.store(), StandingFleets(place.installation())
     made = application(
@@ -94,9 +95,7 @@ def dashboard(
         trusted_proxy=trusted_proxy,
     )
     with listening(host, port) as sock:
-        shown = f"[{host}]" if ":" in host else host
-        scheme = "http" if certfile is None else "https"
-        address = f"{scheme}://{shown}:{sock.getsockname()[1]}/"
+        page = f"{address(sock, host, is_tls=certfile is not None)}/"
         if certfile is None and trusted_proxy is None and not _is_loopback(host):
             note(
                 f"Warning: {host} can be reached from other machines, and without TLS tokens travel readable. "
@@ -105,7 +104,7 @@ def dashboard(
         with (
             suppress(KeyboardInterrupt),
             interruptible(),
-            _opened(store, address, browser=browser),
+            _opened(store, page, browser=browser),
         ):
             server.run(sockets=[sock])
     note("Ended.")

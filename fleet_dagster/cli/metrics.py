@@ -49,14 +49,14 @@ def metrics(place: Place, *, is_server: bool, host: str, port: int) -> None:
 
 
 def _serve(exposition: "Exposition", host: str, port: int) -> None:
-    from fleet_dagster.telemetry.serving import application, listening, web_server  # noqa: PLC0415
+    from fleet_dagster.serving import address, listening  # noqa: PLC0415 - help stays quick
+    from fleet_dagster.telemetry.serving import application, web_server  # noqa: PLC0415
 
     token = os.environ.get(TOKEN, "")
     if host not in _LOCAL and not token:
         note(f"Whoever reaches {host} can read these figures. Set {TOKEN}, or listen at 127.0.0.1.")
     with listening(host, port) as sock:
-        shown = f"[{host}]" if ":" in host else host
-        note(f"Figures are at http://{shown}:{sock.getsockname()[1]}/metrics. Ctrl-C ends this.")
+        note(f"Figures are at {address(sock, host)}/metrics. Ctrl-C ends this.")
         with suppress(KeyboardInterrupt), interruptible():
             web_server(application(exposition, token)).run(sockets=[sock])
     note("Ended.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fleet_dagster.core.windows import DAY, HOUR, SECOND, Span
+from fleet_dagster.core.windows import DAY, Span
 from fleet_dagster.ingest.simulator import (
     KINDS,
     Kind,
@@ -27,12 +27,8 @@ DEMO_SITES, DEMO_REGIONS, DEMO_SEED = 24, 4, 7
 DEMO_KIND: Kind = "thermoelectric"
 DEMO_NAME = "demo"
 DEMO_DAYS = 6
-_REACH = 26 * HOUR
-"""How late a simulated snapshot may be and still be fed; later ones never arrive."""
 _LATEST = 10 * DAY
 """Nothing is simulated to be received later than this after it was taken."""
-_FEED = 30 * SECOND
-"""Feeds end at multiples of this."""
 Progress = Callable[[int, int], None]
 
 

@@ -153,13 +153,9 @@ class LedgerError(FleetError, ValueError):
         super().__init__(f"{what}: {problem}. {advice}.")
 
 
-class DashboardError(FleetError, ValueError):
-    """The dashboard cannot be started, or a token made or revoked, as asked."""
+class ServingError(FleetError, ValueError):
+    """A web server cannot be started as asked."""
 
     def __init__(self, what: str, problem: str, advice: str) -> None:
         self.what, self.problem, self.advice = what, problem, advice
         super().__init__(f"{what}: {problem}. {advice}.")
-
-
-class TelemetryError(FleetError, OSError):
-    """Figures cannot be served or sent as asked."""

@@ -25,6 +25,7 @@ from fleet_dagster.model.tables import (
     Table,
 )
 from fleet_dagster.storage.anomalies import open_incidents
+from fleet_dagster.storage.leases import live_key
 from fleet_dagster.storage.site_status import last_published
 from fleet_dagster.storage.store import Store
 from fleet_dagster.telemetry.samples import Sample
@@ -49,7 +50,7 @@ def state_samples(store: Store, config: FleetConfig, now: int) -> Iterator[Sampl
     if landed is not None:
         yield Sample("fleet_telemetry_age_seconds", key, max(0, now - landed) / SECOND)
     yield Sample("fleet_storm", key, float(store.storms.open(config.name) is not None))
-    is_live = store.door.leases.holder_of(f"live/{config.name}") is not None
+    is_live = store.door.leases.holder_of(live_key(config.name)) is not None
     yield Sample("fleet_live_engine_up", key, float(is_live))
     yield from _ledger(store, config)
     yield from _followers(store, config)

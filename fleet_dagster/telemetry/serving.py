@@ -1,7 +1,6 @@
 """A web server for /metrics alone, for Prometheus on the same machine or behind a token."""
 
 import hmac
-import socket
 from collections.abc import Collection
 
 import uvicorn
@@ -11,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from fleet_dagster.model.errors import FleetError, TelemetryError
+from fleet_dagster.model.errors import FleetError
+from fleet_dagster.serving import Limits, configured
 from fleet_dagster.telemetry.exposition import Exposition
 from fleet_dagster.telemetry.routes import PATH, metrics_route
 
-END_TIMEOUT_S = 5
-MAX_CONNECTIONS = 32
+LIMITS = Limits(connections=32, end_timeout_s=5, keep_alive_s=5)
 _SCHEME = "bearer "
 
 
@@ -45,35 +44,4 @@ def application(exposition: Exposition, token: str = "") -> Starlette:
 
 def web_server(app: Starlette) -> uvicorn.Server:
     """Return the web server of an application, not yet at work."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http="h11",
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=END_TIMEOUT_S,
-        )
-    )
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address.
-
-    Raises
-    ------
-    TelemetryError
-        It cannot be listened at.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise TelemetryError(
-            f"port {port} of {host} cannot be listened at ({error.strerror or error}). "
-            "Name another with --port or --host, or end what listens there"
-        ) from error
+    return uvicorn.Server(configured(app, LIMITS))

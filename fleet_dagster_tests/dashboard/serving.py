@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fleet_dagster.dashboard.application import STATIC, application
-from fleet_dagster.dashboard.serving import listening, web_server
+from fleet_dagster.dashboard.serving import web_server
 from fleet_dagster.model.config import FleetConfig
+from fleet_dagster.serving import listening
 from fleet_dagster.storage.clock import now_us
 from fleet_dagster.storage.store import Store
 from fleet_dagster.storage.tokens import Role, Tokens

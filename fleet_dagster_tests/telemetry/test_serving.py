@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from fleet_dagster.model.errors import TelemetryError
+from fleet_dagster.model.errors import ServingError
+from fleet_dagster.serving import listening
 from fleet_dagster.storage.store import Store
 from fleet_dagster.telemetry.exposition import OPENMETRICS, Exposition
 from fleet_dagster.telemetry.routes import metrics_route
-from fleet_dagster.telemetry.serving import application, listening, web_server
+from fleet_dagster.telemetry.serving import application, web_server
 from fleet_dagster_tests import installations as at
 from fleet_dagster_tests.telemetry.busy_fleet import families
 
@@ -84,7 +85,7 @@ def test_many_askers_at_once_are_all_answered(exposition: Exposition) -> None:
 def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
     with listening("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        with pytest.raises(TelemetryError, match=rf"port {port} of 127.0.0.1.*--port"):
+        with pytest.raises(ServingError, match=rf"port {port} of 127.0.0.1.*--port"):
             listening("127.0.0.1", port)
 
 

@@ -15,10 +15,11 @@ from fleet_dagster.ledger.log import Leaf, Log
 from fleet_dagster.ledger.merkle import Frontier, consistency_proof, leaf_hash, root_of
 from fleet_dagster.ledger.note import Checkpoint, Note, parse_signatures
 from fleet_dagster.ledger.signing import Kind, SigningKey, VerifierKey, signed
-from fleet_dagster.ledger.witness.serving import listening, web_server
+from fleet_dagster.ledger.witness.serving import web_server
 from fleet_dagster.ledger.witness.submission import Submission
 from fleet_dagster.ledger.witness.witness import Witness, make_witness
 from fleet_dagster.model.ledger import LedgerWitness
+from fleet_dagster.serving import listening
 from fleet_dagster.storage.control.engine import Control
 
 ORIGIN = "esn/fleet/plant"
